@@ -1,0 +1,3 @@
+"""autotrader: from market data to gated models to live traffic, within hard risk limits."""
+
+__version__ = "0.1.0"

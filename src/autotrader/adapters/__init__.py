@@ -1,0 +1,1 @@
+"""Vendor clients and other things of the outside world, each behind its port."""

@@ -1,0 +1,191 @@
+"""The one place that turns Settings into adapters, lazily.
+
+`open_ports` gives a verb or a step the ports that its signature names. A provider imports what it
+needs when it is asked, so that a command pays only for what it uses; what needs closing is closed
+when the block ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from autotrader.config.settings import Settings, load_settings
+from autotrader.domain.instruments import Venue
+from autotrader.log import configure_logging
+from autotrader.ports.archive import Archive
+from autotrader.ports.clock import MarketClock, WallClock
+from autotrader.ports.events import EventLog
+from autotrader.ports.holds import Holds
+from autotrader.ports.market_data import MarketDataSource, MarketDataSources, PageDecoder, PageDecoders
+from autotrader.ports.registry import ModelRegistry
+from autotrader.ports.tracking import ExperimentTracker
+from autotrader.ports.trials import TrialLedger
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from autotrader.data.lake import Lake
+    from autotrader.features.store.store import FeatureStore
+
+
+class Container:
+    """Builds each adapter once, on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def wall_clock(self) -> WallClock:
+        from autotrader.adapters.clocks import SystemWallClock
+
+        return SystemWallClock()
+
+    @cached_property
+    def market_clock(self) -> MarketClock:
+        from autotrader.adapters.clocks import LiveMarketClock, StandingMarketClock
+
+        stands_at = self.settings.clock.market_time
+        return StandingMarketClock(stands_at) if stands_at else LiveMarketClock()
+
+    @cached_property
+    def archive(self) -> Archive:
+        from autotrader.adapters.file_archive import FileArchive
+
+        return FileArchive(self.settings.archive_uri)
+
+    @cached_property
+    def lake(self) -> Lake:
+        from autotrader.data.lake import Lake
+
+        return Lake(self.settings.lake_uri)
+
+    @cached_property
+    def feature_store(self) -> FeatureStore:
+        from autotrader.features.store.store import FeatureStore
+
+        return FeatureStore(self.lake, self.market_clock)
+
+    @cached_property
+    def engine(self) -> Engine:
+        from autotrader.db.engine import open_database
+
+        return open_database(self.settings.database_url)
+
+    @cached_property
+    def events(self) -> EventLog:
+        from autotrader.db.events import SqlEventLog
+
+        return SqlEventLog(self.engine)
+
+    @cached_property
+    def holds(self) -> Holds:
+        from autotrader.db.holds import SqlHolds
+
+        return SqlHolds(self.engine)
+
+    @cached_property
+    def trials(self) -> TrialLedger:
+        from autotrader.db.engine import open_database
+        from autotrader.db.trials import SqlTrialLedger
+
+        return SqlTrialLedger(open_database(self.settings.ledger_url))
+
+    @cached_property
+    def tracker(self) -> ExperimentTracker:
+        from autotrader.adapters.mlflow_tracking import MlflowTracker
+
+        return MlflowTracker(self.settings.mlflow_uri, experiment=self.settings.strategy.strategy_id)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        from autotrader.adapters.mlflow_registry import MlflowRegistry
+
+        return MlflowRegistry(self.settings.mlflow_uri, self.engine, self.events, self.wall_clock)
+
+    def source(self, venue: Venue) -> MarketDataSource:
+        """A new connection to the venue; the caller closes it."""
+        match venue:
+            case Venue.BINANCE:
+                from autotrader.connectors.binance_ws.source import BinanceSource
+
+                return BinanceSource(self.settings.binance, self.market_clock, self.wall_clock)
+            case Venue.IBKR:
+                from autotrader.connectors.ibkr_connector.source import IbkrSource
+
+                return IbkrSource(self.settings.ibkr, self.market_clock, self.wall_clock)
+            case Venue.OANDA:
+                from autotrader.connectors.oanda.source import OandaSource
+
+                return OandaSource(self.settings.oanda, self.market_clock, self.wall_clock)
+
+    def decoder(self, venue: Venue) -> PageDecoder:
+        """Reads the venue's raw pages; needs no connection."""
+        match venue:
+            case Venue.BINANCE:
+                from autotrader.connectors.binance_ws.decode import decode_page
+            case Venue.IBKR:
+                from autotrader.connectors.ibkr_connector.decode import decode_page
+            case Venue.OANDA:
+                from autotrader.connectors.oanda.decode import decode_page
+        return decode_page
+
+    def close(self) -> None:
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+
+def _providers() -> dict[str, Callable[[Container], Any]]:
+    """By dotted name of the type, so that asking for one imports no other."""
+    return {
+        _name(Settings): lambda c: c.settings,
+        _name(WallClock): lambda c: c.wall_clock,
+        _name(MarketClock): lambda c: c.market_clock,
+        _name(Archive): lambda c: c.archive,
+        _name(EventLog): lambda c: c.events,
+        _name(Holds): lambda c: c.holds,
+        _name(TrialLedger): lambda c: c.trials,
+        _name(ExperimentTracker): lambda c: c.tracker,
+        _name(ModelRegistry): lambda c: c.registry,
+        _name(MarketDataSources): lambda c: c.source,
+        _name(PageDecoders): lambda c: c.decoder,
+        "autotrader.data.lake.Lake": lambda c: c.lake,
+        "autotrader.features.store.store.FeatureStore": lambda c: c.feature_store,
+        "sqlalchemy.engine.base.Engine": lambda c: c.engine,
+    }
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+@contextlib.contextmanager
+def open_ports(wanted: Mapping[str, type], settings: Settings | None = None) -> Iterator[dict[str, Any]]:
+    """The ports that a signature names, closed when the block ends.
+
+    Parameters
+    ----------
+    wanted : Mapping[str, type]
+        Parameter name to annotated type.
+    settings : Settings or None
+        Read from the environment when None.
+
+    Raises
+    ------
+    TypeError
+        If a type has no provider: a mistake in the verb, not of its user.
+    ConfigurationError
+        If a setting is wrong.
+    """
+    container = Container(settings or load_settings())
+    configure_logging(level=container.settings.log.level, form=container.settings.log.format)
+    providers = _providers()
+    unknown = [f"{name}: {kind}" for name, kind in wanted.items() if _name(kind) not in providers]
+    if unknown:
+        raise TypeError(f"nothing provides {', '.join(unknown)}")
+    try:
+        yield {name: providers[_name(kind)](container) for name, kind in wanted.items()}
+    finally:
+        container.close()

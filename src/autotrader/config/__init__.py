@@ -1,0 +1,1 @@
+"""Settings of the platform, and the check of its credentials."""

@@ -1,0 +1,256 @@
+"""One settings object for every process, read from the environment and from env files.
+
+Prefix `AUTOTRADER_`, nested with `__` (`AUTOTRADER_BINANCE__API_KEY`). Order of precedence: the
+environment, `.env`, `<home>/runtime.env` (what the local stack wrote of itself), defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from autotrader.domain.bars import Interval, require_utc
+from autotrader.domain.errors import ConfigurationError
+from autotrader.domain.instruments import InstrumentId, Venue
+
+PREFIX = "AUTOTRADER_"
+
+
+class Environment(StrEnum):
+    DEV = "dev"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+def _split_words(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return value.replace(",", " ").split()
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
+Venues = Annotated[tuple[Venue, ...], NoDecode, BeforeValidator(_split_words)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Utc = Annotated[datetime, AfterValidator(require_utc)]
+
+
+class Section(BaseModel):
+    """Base of the nested groups: unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BinanceSettings(Section):
+    rest_url: str = Field("https://api.binance.com", description="Base URL of the spot REST API")
+    stream_url: str = Field("wss://stream.binance.com:9443", description="Base URL of the streams")
+    api_key: SecretStr | None = Field(None, description="Needed for account and orders only")
+    api_secret: SecretStr | None = None
+    instruments: Words = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
+    source: str = Field("binance", description="Label stored with every bar")
+    weight_per_minute: int = Field(6000, ge=1, description="Request weight that the venue allows")
+    concurrency: int = Field(8, ge=1, le=64, description="Requests under way at once")
+    publication_latency_seconds: float = Field(
+        2.0, ge=0, description="From a bar's close until it can be known"
+    )
+
+
+class IbkrSettings(Section):
+    host: str = "127.0.0.1"
+    port: Port = Field(7497, description="TWS 7497 paper, 7496 live; Gateway 4002, 4001")
+    client_id: int = Field(17, ge=0)
+    instruments: Words = ("AAPL", "MSFT", "GOOGL", "AMZN")
+    use_rth: bool = Field(True, description="Regular trading hours only")
+    source: str = "ibkr"
+    publication_latency_seconds: float = Field(5.0, ge=0)
+
+
+class OandaSettings(Section):
+    rest_url: str = "https://api-fxpractice.oanda.com"
+    stream_url: str = "https://stream-fxpractice.oanda.com"
+    token: SecretStr | None = None
+    account: str | None = None
+    instruments: Words = ("EUR_USD", "GBP_USD", "USD_JPY")
+    source: str = "oanda"
+    publication_latency_seconds: float = Field(2.0, ge=0)
+
+
+class StrategySettings(Section):
+    strategy_id: str = Field("autotrader-strategy", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    interval: Interval = Interval.M1
+    horizon_minutes: int = Field(60, ge=5, le=300, description="Forward return that is predicted")
+    round_trip_cost_bps: float = Field(10.0, ge=0, description="Fees and slippage, in and out")
+    allocated_capital: Decimal = Field(Decimal(100_000), gt=0)
+
+
+class TrainingSettings(Section):
+    lookback_days: int = Field(90, ge=1, description="Training window of each fold")
+    evaluation_days: int = Field(730, ge=1, description="Out-of-sample window that gates judge")
+    fold_days: int = Field(7, ge=1, description="Test window of each fold")
+    trials_per_model: int = Field(6, ge=1)
+    models: Words = ("logistic", "hist_gradient_boosting", "lightgbm")
+    sample_every_bars: int = Field(5, ge=1, description="Labels overlap: keep every n-th row")
+    seed: int = 7
+
+
+class DatabaseSettings(Section):
+    url: SecretStr | None = Field(None, description="SQLAlchemy URL; default SQLite under home")
+    ledger_url: SecretStr | None = Field(None, description="Trial ledger; survives `make clean`")
+
+
+class LakeSettings(Section):
+    uri: str | None = Field(None, description="Folder or s3:// of the Delta tables; default under home")
+    archive_uri: str | None = Field(None, description="Folder or s3:// of the raw pages; default under home")
+
+
+class MlflowSettings(Section):
+    tracking_uri: str | None = Field(None, description="Default: the local server on `port`")
+    port: Port = 5000
+
+
+class AirflowSettings(Section):
+    url: str | None = Field(None, description="Default: the local API server on `port`")
+    port: Port = 8080
+    user: str = "admin"
+    password: SecretStr | None = None
+
+
+class ClockSettings(Section):
+    market_time: Utc | None = Field(None, description="Market time stands here (replay); empty is UTC now")
+
+
+class SimulationSettings(Section):
+    seed: int = 20240229
+    days: int = Field(120, ge=1, le=3650)
+    end: Utc = Field(datetime.fromisoformat("2024-03-01T00:00:00+00:00"))
+    planted_signal: float = Field(0.0, ge=0, le=1, description="Share of variance that features can explain")
+
+
+class LogSettings(Section):
+    level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+    format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: console at a terminal")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Made once per process by `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    environment: Environment = Environment.DEV
+    home: Path = Field(Path(".autotrader"), description="Folder of all local state")
+    venues: Venues = Field((Venue.BINANCE,), description="Venues that the pipelines use")
+    market_data: Path | None = Field(None, description="Folder of recorded bars, for the stand-in exchange")
+    binance: BinanceSettings = BinanceSettings()
+    ibkr: IbkrSettings = IbkrSettings()
+    oanda: OandaSettings = OandaSettings()
+    strategy: StrategySettings = StrategySettings()
+    training: TrainingSettings = TrainingSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    lake: LakeSettings = LakeSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+    airflow: AirflowSettings = AirflowSettings()
+    clock: ClockSettings = ClockSettings()
+    simulation: SimulationSettings = SimulationSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _production_has_real_stores(self) -> Self:
+        if self.environment is Environment.PRODUCTION:
+            for name, value in {
+                "DATABASE__URL": self.database.url,
+                "LAKE__URI": self.lake.uri,
+                "LAKE__ARCHIVE_URI": self.lake.archive_uri,
+                "MLFLOW__TRACKING_URI": self.mlflow.tracking_uri,
+            }.items():
+                if value is None:
+                    raise ValueError(f"{PREFIX}{name}: expected a value in production, was empty")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        given = self.database.url
+        return given.get_secret_value() if given else f"sqlite:///{self.home.resolve()}/autotrader.db"
+
+    @property
+    def ledger_url(self) -> str:
+        """Trials outlive `make clean`: deleting them would make luck look like skill."""
+        given = self.database.ledger_url
+        return given.get_secret_value() if given else f"sqlite:///{self.home.resolve()}/ledger/trials.db"
+
+    @property
+    def lake_uri(self) -> str:
+        return self.lake.uri or str(self.home.resolve() / "lake")
+
+    @property
+    def archive_uri(self) -> str:
+        return self.lake.archive_uri or str(self.home.resolve() / "archive")
+
+    @property
+    def mlflow_uri(self) -> str:
+        return self.mlflow.tracking_uri or f"http://127.0.0.1:{self.mlflow.port}"
+
+    @property
+    def airflow_url(self) -> str:
+        return self.airflow.url or f"http://127.0.0.1:{self.airflow.port}"
+
+    def instruments(self) -> tuple[InstrumentId, ...]:
+        """All instruments of the venues in use, in order of venue and setting."""
+        symbols = {
+            Venue.BINANCE: self.binance.instruments,
+            Venue.IBKR: self.ibkr.instruments,
+            Venue.OANDA: self.oanda.instruments,
+        }
+        return tuple(InstrumentId(v, s) for v in self.venues for s in symbols[v])
+
+    def publication_latency_seconds(self, venue: Venue) -> float:
+        section: BinanceSettings | IbkrSettings | OandaSettings = getattr(self, venue.value)
+        return section.publication_latency_seconds
+
+
+def load_settings() -> Settings:
+    """Read and check the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming every variable that is wrong and what was expected; values are not repeated, since
+        one of them could be a secret.
+    """
+    home = Path(os.environ.get(f"{PREFIX}HOME", ".autotrader"))
+    try:
+        return Settings(_env_file=(home / "runtime.env", Path(".env")))
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_lines(error))) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for detail in error.errors(include_input=False, include_url=False):
+        name = PREFIX + "__".join(str(part).upper() for part in detail["loc"] if not isinstance(part, int))
+        message = detail["msg"].removeprefix("Value error, ")
+        lines.append(message if message.startswith(PREFIX) else f"{name}: {message}")
+    return lines

@@ -1,0 +1,79 @@
+"""Instruments: what is traded, where, and by which rules of the venue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Venue(StrEnum):
+    """A market place, named as in every table, path and label."""
+
+    BINANCE = "binance"
+    IBKR = "ibkr"
+    OANDA = "oanda"
+
+
+class AssetClass(StrEnum):
+    CRYPTO = "crypto"
+    EQUITY = "equity"
+    FX = "fx"
+
+
+ASSET_CLASS_OF: dict[Venue, AssetClass] = {
+    Venue.BINANCE: AssetClass.CRYPTO,
+    Venue.IBKR: AssetClass.EQUITY,
+    Venue.OANDA: AssetClass.FX,
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstrumentId:
+    """An instrument at a venue; prints as `binance:BTCUSDT`."""
+
+    venue: Venue
+    symbol: str
+
+    def __str__(self) -> str:
+        return f"{self.venue.value}:{self.symbol}"
+
+    @classmethod
+    def parse(cls, text: str) -> InstrumentId:
+        """Read `venue:symbol`.
+
+        Raises
+        ------
+        ValueError
+            If the text has no venue, an unknown one, or an empty symbol.
+        """
+        venue, colon, symbol = text.partition(":")
+        if not colon or not symbol or venue not in set(Venue):
+            known = ", ".join(Venue)
+            raise ValueError(f"expected venue:symbol with a venue of {known}, was {text!r}")
+        return cls(Venue(venue), symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentRules:
+    """What the venue demands of an order, and what holding the instrument costs.
+
+    Attributes
+    ----------
+    tick, lot : Decimal
+        Smallest step of price and of quantity.
+    minimum_notional : Decimal
+        Smallest price x quantity of an order, in `currency`.
+    currency : str
+        Quote currency.
+    shortable : bool
+    borrow_bps_per_day : Decimal
+        Cost of a short position.
+    """
+
+    tick: Decimal
+    lot: Decimal
+    minimum_notional: Decimal
+    currency: str
+    shortable: bool = False
+    borrow_bps_per_day: Decimal = Decimal(0)

@@ -1,0 +1,1 @@
+"""What the platform needs of the outside world: one Protocol a file, few methods each."""
