@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from autotrader.domain.instruments import Venue
+
 WINDOW_END = datetime(2024, 3, 1, tzinfo=UTC)
 
 
@@ -27,8 +29,9 @@ def bars(symbol: str, *, days: int = 107, end: datetime = WINDOW_END) -> pl.Data
     (path,) = (folder() / "binance_spot_1m").glob(f"{symbol}_1m_*.parquet")
     frame = pl.read_parquet(path).rename({"trades": "trade_count"})
     time = pl.col("ts").cast(pl.Datetime("us", "UTC"))
+    venue = pl.lit(Venue.BINANCE.value)
     return (
-        frame.with_columns(time, spread=pl.lit(None, pl.Float64))
+        frame.with_columns(time, venue=venue, spread=pl.lit(None, pl.Float64))
         .filter(pl.col("ts") >= end - timedelta(days=days), pl.col("ts") < end)
         .sort("ts")
     )
