@@ -157,6 +157,11 @@ def _providers() -> dict[str, Callable[[Container], Any]]:
     }
 
 
+def provides(kind: object) -> bool:
+    """Whether `open_ports` can give something of this type."""
+    return isinstance(kind, type) and _name(kind) in _providers()
+
+
 def _name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 

@@ -12,8 +12,10 @@ Results go to stdout (`--json` for programs), everything else to stderr. Exit co
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
 import json
@@ -21,14 +23,14 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from autotrader.domain.bars import parse_utc
-from autotrader.domain.errors import AutotraderError, ExitCode
+from autotrader.domain.errors import AutotraderError, ConfigurationError, ExitCode
 
 EXIT_CODES = (
     "exit codes: 0 done, 1 failed or unhealthy, 2 usage, 3 unreachable (retry), 4 refused by a safety rule"
@@ -65,7 +67,7 @@ class Result:
 
 def run(verb: Callable[..., object], argv: Sequence[str] | None = None) -> int:
     """Parse argv for the verb, call it, print its result; returns the exit code."""
-    hints = typing.get_type_hints(verb)
+    hints = _hints(verb)
     parser = argparse.ArgumentParser(
         prog=_program_name(verb),
         description=inspect.getdoc(verb),
@@ -74,17 +76,15 @@ def run(verb: Callable[..., object], argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", dest="_json", help="print one JSON object")
     helps = _parameter_help(inspect.getdoc(verb) or "")
-    injected: dict[str, type] = {}
     for name, parameter in inspect.signature(verb).parameters.items():
-        if not _add_option(parser, name, parameter, hints[name], helps.get(name)):
-            injected[name] = hints[name]
+        if _is_option(hints[name]):
+            _add_option(parser, name, parameter, hints[name], helps.get(name))
     arguments = vars(parser.parse_args(argv))
     as_json = arguments.pop("_json")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:
-        bootstrap = importlib.import_module("autotrader.bootstrap")
-        with bootstrap.open_ports(injected) as ports:
-            outcome = verb(**values, **ports)
+        with bound(verb, values) as call:
+            outcome = call()
     except AutotraderError as error:
         return _report(error, as_json)
     except KeyboardInterrupt:
@@ -93,6 +93,29 @@ def run(verb: Callable[..., object], argv: Sequence[str] | None = None) -> int:
     result = outcome if isinstance(outcome, Result) else Result(outcome, _render(outcome))
     print(json.dumps(to_plain(result.data)) if as_json else result.text)
     return int(result.exit_code)
+
+
+@contextlib.contextmanager
+def bound(verb: Callable[..., object], values: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
+    """The verb with its values and its ports filled in; ports are closed when the block ends.
+
+    Raises
+    ------
+    ConfigurationError
+        If the values are not the verb's, or a setting is wrong.
+    """
+    bootstrap = importlib.import_module("autotrader.bootstrap")
+    hints = _hints(verb)
+    wanted = {name: hint for name, hint in hints.items() if name != "return" and bootstrap.provides(hint)}
+    options = {name: p for name, p in inspect.signature(verb).parameters.items() if name not in wanted}
+    required = {name for name, p in options.items() if p.default is p.empty}
+    if not required <= set(values) <= set(options):
+        raise ConfigurationError(
+            f"expected {verb.__name__} to be given {sorted(required)}"
+            f" (and perhaps {sorted(set(options) - required)}), was {sorted(values)}"
+        )
+    with bootstrap.open_ports(wanted) as ports:
+        yield functools.partial(verb, **values, **ports)
 
 
 def run_noun(package: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None) -> int:
@@ -152,36 +175,34 @@ def _add_option(
     parameter: inspect.Parameter,
     hint: Any,
     help_text: str | None,
-) -> bool:
+) -> None:
     flag = "--" + name.replace("_", "-")
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
-    options: dict[str, Any] = {"dest": name, "help": help_text}
+    options: dict[str, Any] = {"dest": name, "help": help_text, "required": required, "default": default}
     inner, many = _unwrap(hint)
     if inner is bool:
-        parser.add_argument(
-            flag,
-            action=argparse.BooleanOptionalAction,
-            default=default,
-            required=required,
-            dest=name,
-            help=help_text,
-        )
-        return True
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        return
     if isinstance(inner, type) and issubclass(inner, enum.Enum):
-        options |= {
-            "type": inner,
-            "choices": list(inner),
-            "metavar": "{" + ",".join(str(m.value) for m in inner) + "}",
-        }
-    elif inner in _SCALARS:
-        options |= {"type": _reader(_SCALARS[inner]), "metavar": name.upper()}
+        members = ",".join(str(member.value) for member in inner)
+        options |= {"type": inner, "choices": list(inner), "metavar": f"{{{members}}}"}
     else:
-        return False
+        options |= {"type": _reader(_SCALARS[inner]), "metavar": name.upper()}
     if many:
         options["nargs"] = "+"
     parser.add_argument(flag, **options)
-    return True
+
+
+def _is_option(hint: Any) -> bool:
+    """Whether argv can carry it; everything else is a port."""
+    inner, _ = _unwrap(hint)
+    is_enum = isinstance(inner, type) and issubclass(inner, enum.Enum)
+    return is_enum or inner is bool or inner in _SCALARS
+
+
+def _hints(verb: Callable[..., object]) -> dict[str, Any]:
+    return typing.get_type_hints(verb)
 
 
 def _unwrap(hint: Any) -> tuple[Any, bool]:

@@ -1,0 +1,94 @@
+"""What the DAG files share: defaults, the trigger form, and how a step's outcome becomes a task's.
+
+Imported at parse time, so it imports nothing but Airflow's SDK and the standard library.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, get_current_context
+
+from autotrader.pipelines.params import Schema
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+except ImportError:  # Airflow 3.0, the newest that MWAA offers
+    from airflow.exceptions import AirflowFailException, AirflowSkipException
+
+OWNER = "autotrader"
+
+
+def default_args(*, retries: int, retry_delay: timedelta) -> dict[str, Any]:
+    """Arguments of every task of a DAG: owner, retries, and an alert when a task has failed."""
+    return {
+        "owner": OWNER,
+        "retries": retries,
+        "retry_delay": retry_delay,
+        "on_failure_callback": task_failed,
+    }
+
+
+def form(schema: Schema) -> dict[str, Param]:
+    """The trigger form of a DAG."""
+    return {name: Param(**spec) for name, spec in schema.items()}
+
+
+def run(name: str, **key: Any) -> Any:
+    """The body of a task: run the step; what a retry cannot mend fails at once.
+
+    Raises
+    ------
+    AirflowFailException
+        For errors that a person must mend.
+    Unreachable
+        As it is, so that Airflow retries.
+    """
+    from autotrader.domain.errors import AutotraderError, Unreachable
+    from autotrader.pipelines.run_step import run_step
+
+    try:
+        return run_step(name, key)
+    except Unreachable:
+        raise
+    except AutotraderError as error:
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+def skip(reason: str) -> None:
+    """End the task as skipped: an expected outcome, with its reason in the log."""
+    raise AirflowSkipException(reason)
+
+
+def conf() -> dict[str, Any]:
+    """The run's parameters as validated by the trigger form's schema."""
+    return dict(get_current_context()["params"])
+
+
+def run_key() -> str:
+    """A name for this run's files: the run id in characters that every file system takes."""
+    run_id = str(get_current_context()["run_id"])
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in run_id)
+
+
+def label(text: str) -> None:
+    """Name a mapped task instance in the UI; needs `map_index_template="{{ label }}"`."""
+    get_current_context()["label"] = text  # type: ignore[literal-required]
+
+
+def task_failed(context: Any) -> None:
+    """Record an alert for a task that has failed for good."""
+    from autotrader.pipelines.run_step import run_step
+
+    task = context["task_instance"]
+    run_step(
+        "alerts.task_failed",
+        {
+            "dag_id": task.dag_id,
+            "run_id": task.run_id,
+            "task_id": task.task_id,
+            "map_index": task.map_index,
+            "error": str(context.get("exception") or "no exception was reported"),
+        },
+    )

@@ -1,0 +1,1 @@
+"""The local stack: every process of the platform on this machine, started, watched and ended."""

@@ -1,0 +1,106 @@
+"""Airflow on this machine: its environment and its processes, all on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+from autotrader.apps.stack.processes import ProcessSpec
+from autotrader.config.settings import Settings
+from autotrader.domain.errors import DependencyError
+
+PASSWORDS = "passwords.json"
+COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+def folder(settings: Settings) -> Path:
+    return settings.home.resolve() / "airflow"
+
+
+def environment(settings: Settings, *, dags_folder: Path, plugins_folder: Path) -> dict[str, str]:
+    """What Airflow's processes and tasks need; variables that the user has set win.
+
+    `airflow standalone` is not used: its log servers listen on all interfaces and cannot be told
+    otherwise.
+    """
+    home = folder(settings)
+    port = settings.airflow.port
+    defaults = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins_folder),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(max(2, os.cpu_count() or 2)),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{settings.airflow.user}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / PASSWORDS),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+        "AIRFLOW__TRIGGERER__CAPACITY": "100",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+    }
+    return {name: os.environ.get(name, value) for name, value in defaults.items()}
+
+
+def password(settings: Settings) -> str:
+    """The login's password: the setting, or one made at first use and kept in a private file."""
+    if settings.airflow.password:
+        return settings.airflow.password.get_secret_value()
+    path = folder(settings) / PASSWORDS
+    if path.exists():
+        kept: dict[str, str] = json.loads(path.read_text())
+        if settings.airflow.user in kept:
+            return kept[settings.airflow.user]
+    return secrets.token_urlsafe(12)
+
+
+def prepare(settings: Settings, env: dict[str, str]) -> None:
+    """Write the login and bring Airflow's database to its newest form.
+
+    Raises
+    ------
+    DependencyError
+        With the end of Airflow's own output if the migration fails.
+    """
+    home = folder(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / PASSWORDS
+    content = json.dumps({settings.airflow.user: password(settings)})
+    if not path.exists() or path.read_text() != content:
+        path.touch(mode=0o600)
+        path.write_text(content)
+    done = subprocess.run(
+        [*_airflow(), "db", "migrate"], env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        end = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
+        raise DependencyError(f"airflow db migrate failed:\n{end}")
+
+
+def processes(env: dict[str, str]) -> list[ProcessSpec]:
+    """The API server, scheduler, dag-processor and triggerer; a worker too where Celery runs tasks."""
+    specs = [
+        ProcessSpec("airflow-api-server", [*_airflow(), "api-server"], env),
+        ProcessSpec("airflow-scheduler", [*_airflow(), "scheduler", "--skip-serve-logs"], env),
+        ProcessSpec("airflow-dag-processor", [*_airflow(), "dag-processor"], env),
+        ProcessSpec("airflow-triggerer", [*_airflow(), "triggerer", "--skip-serve-logs"], env),
+    ]
+    if "Celery" in env["AIRFLOW__CORE__EXECUTOR"]:
+        worker = [*_airflow(), "celery", "worker", "--skip-serve-logs", "--concurrency", "2"]
+        specs.append(ProcessSpec("airflow-worker", worker, env))
+    return specs
+
+
+def _airflow() -> list[str]:
+    return [sys.executable, "-m", "airflow"]

@@ -1,0 +1,158 @@
+"""Background processes that outlive the command that started them, and end without a trace.
+
+Each runs in a session of its own. A record (process id and creation time, so that a number used
+again by the system is not mistaken for ours) makes it possible to find it from another command,
+and a variable in its environment finds descendants that have left the session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autotrader.domain.errors import DependencyError
+
+GRACE_SECONDS = 15.0
+MARK = "AUTOTRADER_STACK"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """What to run.
+
+    Attributes
+    ----------
+    name : str
+        Short, in kebab case; names the record and the log.
+    argv : Sequence[str]
+    environment : Mapping[str, str]
+        Added to that of this process.
+    """
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+
+
+class ProcessTable:
+    """The records and logs of one stack, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def log_path(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def process(self, name: str) -> psutil.Process | None:
+        """The running process of that name, if it is still the one that was started."""
+        record = self._record(name)
+        if record is None:
+            return None
+        try:
+            process = psutil.Process(record["pid"])
+            same = abs(process.create_time() - record["created"]) < 0.05
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def start(self, spec: ProcessSpec) -> psutil.Process:
+        """Start it, or return the one that runs already."""
+        running = self.process(spec.name)
+        if running:
+            return running
+        with self.log_path(spec.name).open("ab") as log:
+            child = subprocess.Popen(
+                list(spec.argv),
+                env={**os.environ, **spec.environment, MARK: str(self._folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        process = psutil.Process(child.pid)
+        record = {"pid": child.pid, "created": process.create_time(), "argv": list(spec.argv)}
+        temporary = self._folder / f"{spec.name}.json.tmp"
+        temporary.write_text(json.dumps(record))
+        temporary.replace(self._folder / f"{spec.name}.json")
+        return process
+
+    def require_running(self, name: str) -> None:
+        """Raise with the end of its log if the process has died.
+
+        Raises
+        ------
+        DependencyError
+        """
+        if self.process(name) is None:
+            raise DependencyError(f"{name} ended unexpectedly; the end of its log:\n{self.tail(name)}")
+
+    def tail(self, name: str, *, lines: int = 12) -> str:
+        path = self.log_path(name)
+        if not path.exists():
+            return "(no log)"
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 16_384))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+
+    def stop_all(self, names: Sequence[str] | None = None) -> list[str]:
+        """End the processes and all their descendants; returns the names that were running.
+
+        They are asked first (SIGTERM, to all at once) and killed after a grace period.
+        """
+        wanted = self.names() if names is None else list(names)
+        running = {name: process for name in wanted if (process := self.process(name))}
+        sessions = {process.pid for process in running.values()}
+        mark = str(self._folder) if names is None else None
+        leftovers = _family(sessions, mark)
+        for process in leftovers:
+            _end(process, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while leftovers and time.monotonic() < deadline:
+            _, alive = psutil.wait_procs(leftovers, timeout=0.2)
+            leftovers = set(alive) | _family(sessions, mark)
+        for process in leftovers:
+            _end(process, signal.SIGKILL)
+        psutil.wait_procs(leftovers, timeout=5)
+        for name in wanted:
+            (self._folder / f"{name}.json").unlink(missing_ok=True)
+        return sorted(running)
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        try:
+            record: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_text())
+        except FileNotFoundError:
+            return None
+        return record
+
+
+def _family(sessions: set[int], mark: str | None) -> set[psutil.Process]:
+    """All living processes of these sessions or with this mark, and their descendants."""
+    family: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        try:
+            ours = os.getsid(process.pid) in sessions or (mark and process.environ().get(MARK) == mark)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                family |= {process, *process.children(recursive=True)}
+        except (psutil.Error, ProcessLookupError, PermissionError):
+            continue
+    return family - {psutil.Process()}
+
+
+def _end(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return

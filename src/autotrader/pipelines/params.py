@@ -1,0 +1,111 @@
+"""Parameters of the DAGs as JSON schema: Airflow draws the trigger form from it and validates.
+
+Standard library only: DAG files import it at parse time. Each value is the keyword arguments of
+`airflow.sdk.Param`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, dict[str, Any]]
+
+_DATE = {"type": ["null", "string"], "format": "date", "default": None}
+
+
+def _names(what: str, examples: list[str]) -> dict[str, Any]:
+    return {
+        "default": None,
+        "type": ["null", "array"],
+        "items": {"type": "string", "minLength": 1},
+        "uniqueItems": True,
+        "examples": examples,
+        "title": what.capitalize(),
+        "description": f"One a line; empty means all {what} of the settings.",
+    }
+
+
+DATA_PIPELINE: Schema = {
+    "mode": {
+        "default": "incremental",
+        "type": "string",
+        "enum": ["incremental", "backfill", "reprocess"],
+        "values_display": {
+            "incremental": "incremental: from the newest stored bar, minus a day, until now",
+            "backfill": "backfill: a window of dates",
+            "reprocess": "reprocess: derive a day again from the archive, without asking a venue",
+        },
+        "title": "Mode",
+        "description": "What to load. Every mode may be run twice: the tables are the same afterwards.",
+    },
+    "start_date": {
+        **_DATE,
+        "title": "Start date (backfill)",
+        "description": "First day, UTC. Required for a backfill.",
+    },
+    "end_date": {
+        **_DATE,
+        "title": "End date (backfill)",
+        "description": "Last day, UTC, included. Empty: until the last closed bar.",
+    },
+    "date": {
+        **_DATE,
+        "title": "Date (reprocess)",
+        "description": "The day to derive again, UTC. Required for reprocess.",
+    },
+    "venues": _names("venues", ["binance", "ibkr", "oanda"]),
+    "instruments": _names("instruments", ["BTCUSDT", "ETHUSDT", "AAPL", "EUR_USD"]),
+}
+
+TRAINING_PIPELINE: Schema = {
+    "lookback_days": {
+        "default": None,
+        "type": ["null", "integer"],
+        "minimum": 1,
+        "maximum": 3650,
+        "title": "Lookback (days)",
+        "description": "Training window of each fold. Empty: the setting (90).",
+    },
+    "evaluation_days": {
+        "default": None,
+        "type": ["null", "integer"],
+        "minimum": 1,
+        "maximum": 3650,
+        "title": "Evaluation (days)",
+        "description": "Out-of-sample window that the gates judge. Empty: the setting (730). "
+        "With less history, gates that cannot decide say so.",
+    },
+    "models": _names("models", ["logistic", "hist_gradient_boosting", "lightgbm"]),
+    "instruments": _names("instruments", ["BTCUSDT", "ETHUSDT"]),
+    "promote": {
+        "default": True,
+        "type": "boolean",
+        "title": "Promote",
+        "description": "Hand a model that passes the environment's enforced gates to deployment.",
+    },
+}
+
+BACKTEST: Schema = {
+    "model_version": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": r"^(v\d+\.\d+\.\d+|\d+|champion|challenger|previous)$",
+        "title": "Model version",
+        "description": "Such as v1.2.0, a number, or an alias. Empty: buy and hold.",
+    },
+    "instruments": _names("instruments", ["BTCUSDT", "ETHUSDT"]),
+    "start_date": {
+        **_DATE,
+        "title": "Start date",
+        "description": "First day, UTC. Empty: as far as there is.",
+    },
+    "end_date": {**_DATE, "title": "End date", "description": "Last day, UTC, included. Empty: the newest."},
+    "round_trip_cost_bps": {
+        "default": None,
+        "type": ["null", "number"],
+        "minimum": 0,
+        "maximum": 1000,
+        "title": "Round-trip cost (bps)",
+        "description": "Fees and slippage, in and out. Empty: the setting.",
+    },
+}
