@@ -38,7 +38,7 @@ uv_pin=$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.lock)
 if [ "$("$bin/uv" --version 2>/dev/null | cut -d' ' -f2)" != "${uv_pin#uv==}" ]; then
   "$bin/python" -m pip install --quiet --disable-pip-version-check "$uv_pin"
 fi
-export UV_PYTHON_DOWNLOADS=never
+export UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 "$bin/uv" pip sync --quiet --python "$bin/python" --require-hashes requirements.lock
 "$bin/uv" pip install --quiet --python "$bin/python" --no-deps --no-build-isolation --editable .
 sha256sum requirements.lock pyproject.toml >.venv/installed

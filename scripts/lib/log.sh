@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Messages of the shell commands: one line each, to stderr. Source it.
 
 info() { printf '%s\n' "$*" >&2; }

@@ -65,11 +65,21 @@ class Result:
     exit_code: ExitCode = ExitCode.DONE
 
 
-def run(verb: Callable[..., object], argv: Sequence[str] | None = None) -> int:
-    """Parse argv for the verb, call it, print its result; returns the exit code."""
+def run(verb: Callable[..., object], argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
+    """Parse argv for the verb, call it, print its result; returns the exit code.
+
+    Parameters
+    ----------
+    verb : Callable
+        A keyword-only function.
+    argv : Sequence[str] or None
+        None is the process's own.
+    prog : str or None
+        What the user typed, for the help; None is `python -m <module>`.
+    """
     hints = _hints(verb)
     parser = argparse.ArgumentParser(
-        prog=_program_name(verb),
+        prog=prog or _program_name(verb),
         description=inspect.getdoc(verb),
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -132,7 +142,7 @@ def run_noun(package: str, verbs: Mapping[str, str], argv: Sequence[str] | None 
     if not words or words[0] in {"-h", "--help"}:
         print(f"usage: python -m {package} VERB [--help]\n\nverbs:")
         for name, target in verbs.items():
-            print(f"  {name:<24}{_summary(load(target))}")
+            print(f"  {name:<24}{summary(target)}")
         return ExitCode.DONE if words else ExitCode.USAGE
     if words[0] not in verbs:
         print(f"expected one of {', '.join(verbs)}, was {words[0]!r}", file=sys.stderr)
@@ -145,6 +155,11 @@ def load(target: str) -> Callable[..., object]:
     module, _, function = target.partition(":")
     loaded: Callable[..., object] = getattr(importlib.import_module(module), function)
     return loaded
+
+
+def summary(target: str) -> str:
+    """First line of the docstring of the function that `module:function` names."""
+    return (inspect.getdoc(load(target)) or "").partition("\n")[0]
 
 
 def to_plain(value: object) -> Any:
@@ -238,10 +253,6 @@ def _parameter_help(doc: str) -> dict[str, str]:
         else:
             helps.update({n: f"{helps[n]} {line.strip()}".strip() for n in names})
     return {n: text.replace("%", "%%") for n, text in helps.items()}
-
-
-def _summary(verb: Callable[..., object]) -> str:
-    return (inspect.getdoc(verb) or "").partition("\n")[0]
 
 
 def _program_name(verb: Callable[..., object]) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,7 @@ from autotrader.domain.errors import ConfigurationError
 from autotrader.domain.instruments import InstrumentId, Venue
 
 PREFIX = "AUTOTRADER_"
+RUNTIME_FILE = "runtime.env"
 
 
 class Environment(StrEnum):
@@ -53,6 +54,15 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Utc = Annotated[datetime, AfterValidator(require_utc)]
 
 
+class MarketSource(StrEnum):
+    """Where the quickstart takes market data from."""
+
+    AUTO = "auto"
+    BINANCE = "binance"
+    RECORDED = "recorded"
+    SIMULATED = "simulated"
+
+
 class Section(BaseModel):
     """Base of the nested groups: unknown names are refused."""
 
@@ -68,9 +78,7 @@ class BinanceSettings(Section):
     source: str = Field("binance", description="Label stored with every bar")
     weight_per_minute: int = Field(6000, ge=1, description="Request weight that the venue allows")
     concurrency: int = Field(8, ge=1, le=64, description="Requests under way at once")
-    publication_latency_seconds: float = Field(
-        2.0, ge=0, description="From a bar's close until it can be known"
-    )
+    publication_latency_seconds: float = Field(2.0, ge=0, description="From close until known")
 
 
 class IbkrSettings(Section):
@@ -79,6 +87,9 @@ class IbkrSettings(Section):
     client_id: int = Field(17, ge=0)
     instruments: Words = ("AAPL", "MSFT", "GOOGL", "AMZN")
     use_rth: bool = Field(True, description="Regular trading hours only")
+    library: Literal["auto", "ib_async", "ib_insync"] = Field(
+        "auto", description="auto: ib_async where it is installed, else ib_insync"
+    )
     source: str = "ibkr"
     publication_latency_seconds: float = Field(5.0, ge=0)
 
@@ -130,7 +141,9 @@ class AirflowSettings(Section):
     url: str | None = Field(None, description="Default: the local API server on `port`")
     port: Port = 8080
     user: str = "admin"
-    password: SecretStr | None = None
+    password: SecretStr | None = Field(None, description="Default: made at first use, kept under home")
+    dags_folder: Path = Path("dags")
+    plugins_folder: Path = Path("plugins")
 
 
 class ClockSettings(Section):
@@ -158,10 +171,14 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         nested_model_default_partial_update=True,
+        env_ignore_empty=True,
     )
 
     environment: Environment = Environment.DEV
     home: Path = Field(Path(".autotrader"), description="Folder of all local state")
+    market_source: MarketSource = Field(
+        MarketSource.AUTO, description="auto: Binance if it answers, else recorded, else simulated"
+    )
     venues: Venues = Field((Venue.BINANCE,), description="Venues that the pipelines use")
     market_data: Path | None = Field(None, description="Folder of recorded bars, for the stand-in exchange")
     binance: BinanceSettings = BinanceSettings()
@@ -231,8 +248,13 @@ class Settings(BaseSettings):
         return section.publication_latency_seconds
 
 
-def load_settings() -> Settings:
+def load_settings(*, of_stack: bool = True) -> Settings:
     """Read and check the settings.
+
+    Parameters
+    ----------
+    of_stack : bool
+        Whether to read what the local stack wrote of itself (`<home>/runtime.env`), too.
 
     Raises
     ------
@@ -241,8 +263,9 @@ def load_settings() -> Settings:
         one of them could be a secret.
     """
     home = Path(os.environ.get(f"{PREFIX}HOME", ".autotrader"))
+    files = (home / RUNTIME_FILE, Path(".env")) if of_stack else (Path(".env"),)
     try:
-        return Settings(_env_file=(home / "runtime.env", Path(".env")))
+        return Settings(_env_file=files)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_lines(error))) from None
 

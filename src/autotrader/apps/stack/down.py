@@ -1,0 +1,18 @@
+"""Stop the local stack."""
+
+from __future__ import annotations
+
+from autotrader import command
+from autotrader.apps.stack import services
+from autotrader.config.settings import Settings
+
+
+def down(*, settings: Settings) -> command.Result:
+    """Stop every process that quickstart started; data stays."""
+    stopped = services.table(settings).stop_all()
+    text = f"stopped {', '.join(stopped)}" if stopped else "nothing was running"
+    return command.Result({"stopped": stopped}, text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(down))

@@ -1,0 +1,164 @@
+"""From market data to a gated model, in a running Airflow, on this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from autotrader import command
+from autotrader.adapters.airflow_api import AirflowApi, TaskInstance
+from autotrader.apps.stack import progress, services
+from autotrader.apps.stack.market import MarketChoice, choose_market
+from autotrader.apps.stack.summary import QuickstartSummary, render
+from autotrader.config.settings import MarketSource, Settings, load_settings
+from autotrader.domain.errors import DependencyError, Refused
+from autotrader.ports.clock import MarketClock
+
+PARSE_SECONDS = 120.0
+
+
+def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Result:
+    """From market data to a gated model in the registry, on embedded defaults.
+
+    Starts what is needed (a stand-in exchange unless Binance answers, MLflow, Airflow), runs
+    `data_pipeline` and then `training_pipeline` in Airflow, and shows what came of it. Run again, it
+    goes on from what is there.
+
+    Parameters
+    ----------
+    keep_running : bool
+        Leave Airflow and MLflow up for a look around; `autotrader down` ends them.
+    """
+    console = Console(stderr=True)
+    settings = load_settings(of_stack=False)
+    seconds: dict[str, float] = {}
+    with _alone(settings.home):
+        with _timed(seconds, "prepare"):
+            market = _choose(settings, clock)
+            _announce(market, console)
+            settings = services.start(settings, market, tell=lambda text: console.print(f"[dim]{text}[/]"))
+        with services.airflow_client(settings) as api:
+            _wait_for_dags(api, {"data_pipeline", "training_pipeline"})
+            with _timed(seconds, "data_pipeline"):
+                health = _run(
+                    api, "data_pipeline", _data_conf(settings, market), "check_data_health", console
+                )
+            with _timed(seconds, "training_pipeline"):
+                model = _run(
+                    api, "training_pipeline", {}, "register_model", console, fallback="validate_model"
+                )
+        summary = QuickstartSummary.of(settings, market, health, model, seconds)
+        if not keep_running:
+            services.table(settings).stop_all()
+    return command.Result(summary, render(summary, settings, keep_running=keep_running))
+
+
+def _choose(settings: Settings, clock: MarketClock) -> MarketChoice:
+    """The market of the last run if there was one: bars of two sources are never mixed in one lake."""
+    remembered = settings.home / "market.json"
+    if remembered.exists():
+        before = MarketSource(json.loads(remembered.read_text())["source"].lower())
+        if settings.market_source not in (MarketSource.AUTO, before):
+            raise Refused(
+                f"this home holds {before.value} data, AUTOTRADER_MARKET_SOURCE asks for"
+                f" {settings.market_source.value}: `make clean` first, or set another AUTOTRADER_HOME"
+            )
+        again = settings.model_copy(update={"market_source": before})
+        return replace(choose_market(again, clock), reason="as in the run before; `make clean` starts anew")
+    market = choose_market(settings, clock)
+    remembered.write_text(json.dumps({"source": market.source}))
+    return market
+
+
+def _announce(market: MarketChoice, console: Console) -> None:
+    style = "bold yellow" if market.source == "SIMULATED" else "bold"
+    console.print(f"[{style}]Market data: {market.source}[/] ({market.reason})")
+    console.print(
+        f"Instruments: {', '.join(market.instruments)}; {market.start:%F} to {market.end:%F %H:%M} UTC"
+    )
+    for symbol, reason in market.left_out.items():
+        console.print(f"[yellow]Left out: {symbol}: {reason}[/]")
+    if market.added:
+        console.print(
+            f"[dim]{', '.join(market.added)}: recorded too, so taken as well;"
+            " AUTOTRADER_BINANCE__INSTRUMENTS chooses[/]"
+        )
+
+
+def _data_conf(settings: Settings, market: MarketChoice) -> dict[str, Any]:
+    if (settings.home / "lake" / "bars").exists():
+        return {"mode": "incremental"}
+    return {"mode": "backfill", "start_date": f"{market.start:%F}"}
+
+
+def _run(
+    api: AirflowApi,
+    dag_id: str,
+    conf: Mapping[str, Any],
+    result_of: str,
+    console: Console,
+    *,
+    fallback: str | None = None,
+) -> Any:
+    """Trigger the DAG (or join its run that is under way), follow it, return what a task returned."""
+    api.unpause(dag_id)
+    under_way = api.unfinished_runs(dag_id)
+    run_id = under_way[0] if under_way else api.trigger(dag_id, conf)
+    run, tasks = progress.follow(api, dag_id, run_id, console)
+    if run.state != "success":
+        raise DependencyError(_why(api, dag_id, run_id, tasks))
+    registered = next((t for t in tasks if t.task_id == result_of), None)
+    done = registered is not None and registered.state == "success"
+    return api.returned(dag_id, run_id, result_of if done or fallback is None else fallback)
+
+
+def _why(api: AirflowApi, dag_id: str, run_id: str, tasks: list[TaskInstance]) -> str:
+    lines = [f"{dag_id} failed in Airflow (run {run_id}):"]
+    for task in tasks:
+        if task.state == "failed":
+            name = task.task_id + (f"[{task.label or task.map_index}]" if task.map_index >= 0 else "")
+            lines.append(f"  {name}: " + " | ".join(api.last_log_lines(task, dag_id, run_id, count=2)))
+    return "\n".join(lines)
+
+
+def _wait_for_dags(api: AirflowApi, wanted: set[str]) -> None:
+    deadline = time.monotonic() + PARSE_SECONDS
+    while not wanted <= api.dag_ids():
+        errors = api.import_errors()
+        if errors:
+            raise DependencyError("; ".join(f"{file}: {error}" for file, error in errors.items()))
+        if time.monotonic() > deadline:
+            raise DependencyError(f"Airflow did not find the DAGs {sorted(wanted)} in {PARSE_SECONDS:g} s")
+        time.sleep(0.5)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Refuse a second quickstart on the same home."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "quickstart.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another quickstart is at work on {home}: wait for it to end") from None
+        yield
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    seconds[phase] = round(time.monotonic() - begun, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(quickstart))

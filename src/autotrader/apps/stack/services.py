@@ -1,0 +1,152 @@
+"""Bring the local stack up: stand-in exchange where one is needed, MLflow, Airflow."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from autotrader.adapters.airflow_api import AirflowApi
+from autotrader.apps.stack import airflow
+from autotrader.apps.stack.market import MarketChoice
+from autotrader.apps.stack.processes import ProcessSpec, ProcessTable
+from autotrader.config.settings import PREFIX, RUNTIME_FILE, Settings, load_settings
+from autotrader.domain.errors import DependencyError, Unreachable
+
+EXCHANGE = "exchange"
+MLFLOW = "mlflow"
+START_SECONDS = 120.0
+
+Tell = Callable[[str], None]
+
+
+def table(settings: Settings) -> ProcessTable:
+    """The records of this home's processes."""
+    return ProcessTable(settings.home / "processes")
+
+
+def airflow_client(settings: Settings) -> AirflowApi:
+    return AirflowApi(settings.airflow_url, user=settings.airflow.user, password=airflow.password(settings))
+
+
+def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
+    """Start what does not run yet, wait until it answers; returns the settings of the stack.
+
+    What the stack decides (ports, the stand-in exchange's address, where market time stands) is
+    written to `<home>/runtime.env`, which every process and command reads.
+
+    Raises
+    ------
+    DependencyError
+        If a process dies or does not answer in time, with the end of its log.
+    """
+    processes = table(settings)
+    runtime = {
+        "BINANCE__INSTRUMENTS": ",".join(market.instruments),
+        "BINANCE__SOURCE": market.source,
+        "MLFLOW__PORT": str(_port(processes, MLFLOW, settings.mlflow.port)),
+        "AIRFLOW__PORT": str(_port(processes, "airflow-api-server", settings.airflow.port)),
+    }
+    if not market.is_live:
+        port = _port(processes, EXCHANGE, 8090)
+        runtime |= {
+            "BINANCE__REST_URL": f"http://127.0.0.1:{port}",
+            "BINANCE__STREAM_URL": f"ws://127.0.0.1:{port}",
+            "CLOCK__MARKET_TIME": market.end.isoformat(),
+        }
+        processes.start(ProcessSpec(EXCHANGE, _exchange_argv(settings, market, port), {}))
+    _write_runtime(settings.home, runtime)
+    settings = load_settings()
+
+    processes.start(_mlflow(settings))
+    env = airflow.environment(
+        settings,
+        dags_folder=settings.airflow.dags_folder.resolve(),
+        plugins_folder=settings.airflow.plugins_folder.resolve(),
+    )
+    if processes.process("airflow-scheduler") is None:
+        tell("preparing Airflow's database")
+        airflow.prepare(settings, env)
+    for spec in airflow.processes(env):
+        processes.start(spec)
+
+    if not market.is_live:
+        _wait(processes, EXCHANGE, lambda: _answers(f"{settings.binance.rest_url}/api/v3/ping"))
+    tell("waiting for MLflow and Airflow")
+    _wait(processes, MLFLOW, lambda: _answers(f"{settings.mlflow_uri}/health"))
+    with airflow_client(settings) as api:
+        _wait(processes, "airflow-scheduler", lambda: _airflow_is_healthy(api))
+    return settings
+
+
+def _airflow_is_healthy(api: AirflowApi) -> bool:
+    try:
+        health = api.health()
+    except Unreachable:
+        return False
+    return all(health.get(component) == "healthy" for component in airflow.COMPONENTS)
+
+
+def _mlflow(settings: Settings) -> ProcessSpec:
+    folder = settings.home.resolve() / "mlflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    argv += ["--port", str(settings.mlflow.port), "--workers", "1"]
+    argv += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    argv += ["--artifacts-destination", str(folder / "artifacts")]
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return ProcessSpec(MLFLOW, argv, environment)
+
+
+def _exchange_argv(settings: Settings, market: MarketChoice, port: int) -> list[str]:
+    argv = [sys.executable, "-m", "autotrader.apps.exchange", "--port", str(port)]
+    if market.folder:
+        return [*argv, "--recorded", str(market.folder)]
+    simulation = settings.simulation
+    argv += ["--simulated", "--seed", str(simulation.seed), "--days", str(simulation.days)]
+    argv += ["--end", simulation.end.isoformat(), "--planted-signal", str(simulation.planted_signal)]
+    return [*argv, "--symbols", *market.instruments]
+
+
+def _port(processes: ProcessTable, name: str, wanted: int) -> int:
+    """The wanted port, or a free one near it, unless our own process has it already."""
+    if processes.process(name):
+        return wanted
+    for port in range(wanted, min(wanted + 50, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise DependencyError(f"expected a free port from {wanted} to {wanted + 49} for {name}, all are taken")
+
+
+def _write_runtime(home: Path, values: dict[str, str]) -> None:
+    lines = ["# What the local stack decided of itself; `make clean` removes it."]
+    lines += [f"{PREFIX}{name}={value}" for name, value in values.items()]
+    temporary = home / f"{RUNTIME_FILE}.tmp"
+    temporary.write_text("\n".join(lines) + "\n")
+    temporary.replace(home / RUNTIME_FILE)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2.0).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _wait(processes: ProcessTable, name: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        processes.require_running(name)
+        if time.monotonic() > deadline:
+            end = processes.tail(name)
+            raise DependencyError(f"{name} did not answer within {START_SECONDS:g} s; its log ends:\n{end}")
+        time.sleep(0.3)

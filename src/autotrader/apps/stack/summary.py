@@ -1,0 +1,143 @@
+"""What a quickstart made, as data for programs and as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from autotrader.apps.stack import airflow
+from autotrader.apps.stack.market import MarketChoice
+from autotrader.config.settings import Settings
+
+_OUTCOMES = {"pass": "pass", "fail": "FAIL", "undecided": "undecided"}
+
+
+@dataclass(frozen=True, slots=True)
+class QuickstartSummary:
+    """The quickstart's result; `--json` prints exactly this.
+
+    Attributes
+    ----------
+    source : str
+        `binance`, `recorded` or `SIMULATED`.
+    rows : Mapping[str, int]
+        Stored bars by instrument.
+    quality : Mapping[str, object]
+        `severity` and `reason` of the data-quality verdict.
+    features : Mapping[str, object]
+        `set`, `count` and stored `rows`.
+    gates : Sequence[Mapping[str, object]]
+        `name`, `value`, `bound`, `outcome`, `enforced`, `reason`.
+    decision : str
+        `promoted`, `rejected`, ...
+    seconds : Mapping[str, float]
+        By phase.
+    """
+
+    source: str
+    instruments: Sequence[str]
+    left_out: Mapping[str, str]
+    rows: Mapping[str, int]
+    quality: Mapping[str, Any]
+    features: Mapping[str, Any]
+    models_tried: Sequence[Mapping[str, Any]]
+    model_name: str
+    model_version: int | None
+    semver: str | None
+    gates: Sequence[Mapping[str, Any]]
+    decision: str
+    reason: str
+    report: str | None
+    seconds: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        market: MarketChoice,
+        health: Mapping[str, Any],
+        model: Mapping[str, Any],
+        seconds: Mapping[str, float],
+    ) -> Self:
+        """From what `check_data_health` and `register_model` returned."""
+        return cls(
+            source=market.source,
+            instruments=market.instruments,
+            left_out=market.left_out,
+            rows=health["rows"],
+            quality={"severity": health["severity"], "reason": health["reason"]},
+            features=health["features"],
+            models_tried=model["models_tried"],
+            model_name=settings.strategy.strategy_id,
+            model_version=model.get("version"),
+            semver=model.get("semver"),
+            gates=model["gates"],
+            decision=model["decision"],
+            reason=model["reason"],
+            report=model.get("report_url"),
+            seconds=seconds,
+        )
+
+
+def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool) -> str:
+    """The summary for a person at a terminal."""
+    label = "  *** SIMULATED MARKET: not real prices ***" if summary.source == "SIMULATED" else ""
+    parts = [
+        f"\nMarket data: {summary.source}{label}",
+        _table(("instrument", "bars"), [(name, f"{count:,}") for name, count in summary.rows.items()]),
+        f"Data quality: {summary.quality['severity']} ({summary.quality['reason']})",
+        "Features: {count} of {set}, {rows:,} rows".format(**summary.features),
+        "\nModels tried",
+        _table(
+            ("family", "trials", "best Sharpe (inner folds, annual)", "chosen"),
+            [
+                (m["family"], m["trials"], _number(m["best_sharpe"]), "<-" if m["chosen"] else "")
+                for m in summary.models_tried
+            ],
+        ),
+        "\nGates",
+        _table(
+            ("gate", "value", "bound", "outcome", "in this environment", "why"),
+            [
+                (
+                    g["name"],
+                    _number(g["value"]),
+                    g["bound"],
+                    _OUTCOMES.get(g["outcome"], g["outcome"]),
+                    "enforced" if g["enforced"] else "advisory",
+                    g["reason"],
+                )
+                for g in summary.gates
+            ],
+        ),
+        f"\nDecision: {summary.decision}: {summary.reason}",
+        f"Registered: {summary.model_name} {summary.semver or '(nothing)'}"
+        + (f" (MLflow version {summary.model_version})" if summary.model_version else ""),
+        "Seconds: " + ", ".join(f"{phase} {took:g}" for phase, took in summary.seconds.items()),
+    ]
+    if keep_running:
+        login = f"login {settings.airflow.user} / {airflow.password(settings)}"
+        parts += [
+            "\nWhere to look",
+            f"  Airflow   {settings.airflow_url}  ({login})",
+            f"  MLflow    {settings.mlflow_uri}",
+            f"  Report    {summary.report or 'none'}",
+            "\nmake status shows what runs, make down stops it, make clean deletes it.",
+        ]
+    return "\n".join(parts)
+
+
+def _number(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    lines = [("  " + "  ".join(row)).rstrip() for row in padded]
+    lines.insert(1, "  " + "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""The DAG files keep the contract, explain themselves, and are cheap to parse, on both Airflows."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "dags").glob("*.py"))
+OLDEST_AIRFLOW = "3.0.6"  # the newest that Amazon MWAA offers
+
+# dag_id: schedule, retries, minutes between them, deadline in hours, tasks in the contract's order.
+CONTRACT: dict[str, tuple[str | None, int, float, float, list[str]]] = {
+    "data_pipeline": (
+        "0 2 * * *",
+        2,
+        5,
+        2,
+        [
+            "extract_market_data",
+            "archive_raw_data",
+            "validate_data",
+            "transform_features",
+            "load_to_feature_store",
+            "check_data_health",
+        ],
+    ),
+    "training_pipeline": (
+        "0 3 * * 0",
+        1,
+        30,
+        6,
+        [
+            "prepare_training_data",
+            "train_models",
+            "evaluate_models",
+            "validate_model",
+            "register_model",
+            "trigger_deployment",
+        ],
+    ),
+    "backtest": (None, 0, 1, 1, ["run_backtest"]),
+}
+
+
+def parse_with(python: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            [python, str(ROOT / "tests/dags/parse_dags.py"), *map(str, FILES)],
+            env={**os.environ, "AIRFLOW_HOME": home, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    parsed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return parsed
+
+
+@functools.cache
+def dags() -> dict[str, Any]:
+    return parse_with(sys.executable)
+
+
+def test_each_file_holds_the_dag_it_is_named_after() -> None:
+    assert {name: dag["dag_id"] for name, dag in dags().items()} == {f.stem: f.stem for f in FILES}
+
+
+@pytest.mark.parametrize("dag_id", CONTRACT)
+def test_schedule_retries_deadline_and_tasks_are_those_of_the_contract(dag_id: str) -> None:
+    dag = dags()[dag_id]
+    schedule, retries, minutes, deadline_hours, tasks = CONTRACT[dag_id]
+    assert (dag["schedule"], dag["deadline_hours"]) == (schedule, deadline_hours)
+    assert {(t["retries"], t["retry_minutes"]) for t in dag["tasks"].values()} == {(retries, minutes)}
+    assert [task for task in dag["order"] if task in tasks] == tasks
+
+
+@pytest.mark.parametrize("dag_id", CONTRACT)
+def test_every_dag_runs_one_at_a_time_without_catching_up_and_alerts_on_failure(dag_id: str) -> None:
+    dag = dags()[dag_id]
+    assert (dag["catchup"], dag["max_active_runs"]) == (False, 1)
+    assert {t["owner"] for t in dag["tasks"].values()} == {"autotrader"}
+    assert all(t["has_failure_callback"] for t in dag["tasks"].values())
+
+
+@pytest.mark.parametrize("dag_id", CONTRACT)
+def test_the_trigger_form_explains_every_field_and_the_dag_explains_itself(dag_id: str) -> None:
+    dag = dags()[dag_id]
+    assert len(dag["doc"]) > 100
+    for name, param in dag["params"].items():
+        assert param["description"], name
+        assert param["schema"]["title"], name
+
+
+def test_fetching_and_features_fan_out() -> None:
+    tasks = dags()["data_pipeline"]["tasks"]
+    fanned = {name for name, task in tasks.items() if task["mapped"]}
+    assert fanned == {"extract_market_data", "archive_raw_data", "validate_data", "transform_features"}
+    assert dags()["training_pipeline"]["tasks"]["train_models"]["mapped"]
+
+
+def test_assets_record_lineage() -> None:
+    outlets = {
+        asset: task
+        for dag in dags().values()
+        for task, described in dag["tasks"].items()
+        for asset in described["outlets"]
+    }
+    assert outlets == {"bars": "commit_bars", "features": "load_to_feature_store", "model": "register_model"}
+
+
+def test_parsing_imports_nothing_heavy() -> None:
+    assert {name: dag["heavy"] for name, dag in dags().items()} == {f.stem: [] for f in FILES}
+
+
+@pytest.mark.integration
+def test_the_same_dags_parse_on_the_newest_airflow_that_mwaa_offers(tmp_path: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(tmp_path / "venv")], check=True)
+    packages = [f"apache-airflow=={OLDEST_AIRFLOW}", "structlog"]
+    subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *packages], check=True)
+    for dag_id, dag in parse_with(str(python)).items():
+        assert dag["order"] == dags()[dag_id]["order"]
