@@ -127,6 +127,10 @@ class DatabaseSettings(Section):
     ledger_url: SecretStr | None = Field(None, description="Trial ledger; survives `make clean`")
 
 
+class IngestionSettings(Section):
+    initial_days: int = Field(120, ge=1, description="History that the first incremental run loads")
+
+
 class LakeSettings(Section):
     uri: str | None = Field(None, description="Folder or s3:// of the Delta tables; default under home")
     archive_uri: str | None = Field(None, description="Folder or s3:// of the raw pages; default under home")
@@ -185,6 +189,7 @@ class Settings(BaseSettings):
     ibkr: IbkrSettings = IbkrSettings()
     oanda: OandaSettings = OandaSettings()
     strategy: StrategySettings = StrategySettings()
+    ingestion: IngestionSettings = IngestionSettings()
     training: TrainingSettings = TrainingSettings()
     database: DatabaseSettings = DatabaseSettings()
     lake: LakeSettings = LakeSettings()

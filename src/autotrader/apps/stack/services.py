@@ -58,7 +58,7 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
             "BINANCE__STREAM_URL": f"ws://127.0.0.1:{port}",
             "CLOCK__MARKET_TIME": market.end.isoformat(),
         }
-        processes.start(ProcessSpec(EXCHANGE, _exchange_argv(settings, market, port), {}))
+        processes.start(ProcessSpec(EXCHANGE, _exchange_argv(market, port), {}))
     _write_runtime(settings.home, runtime)
     settings = load_settings()
 
@@ -102,14 +102,11 @@ def _mlflow(settings: Settings) -> ProcessSpec:
     return ProcessSpec(MLFLOW, argv, environment)
 
 
-def _exchange_argv(settings: Settings, market: MarketChoice, port: int) -> list[str]:
+def _exchange_argv(market: MarketChoice, port: int) -> list[str]:
     argv = [sys.executable, "-m", "autotrader.apps.exchange", "--port", str(port)]
     if market.folder:
-        return [*argv, "--recorded", str(market.folder)]
-    simulation = settings.simulation
-    argv += ["--simulated", "--seed", str(simulation.seed), "--days", str(simulation.days)]
-    argv += ["--end", simulation.end.isoformat(), "--planted-signal", str(simulation.planted_signal)]
-    return [*argv, "--symbols", *market.instruments]
+        return [*argv, "--market", "recorded", "--folder", str(market.folder)]
+    return [*argv, "--market", "simulated", "--symbols", *market.instruments]
 
 
 def _port(processes: ProcessTable, name: str, wanted: int) -> int:

@@ -1,0 +1,47 @@
+"""Between steps: values as JSON, files by path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from autotrader.config.settings import Settings
+from autotrader.domain.errors import BadData
+
+T = TypeVar("T")
+
+KEEP_STAGING = timedelta(days=7)
+
+
+def from_plain(kind: type[T], plain: Any) -> T:
+    """The dataclass that `command.to_plain` made this of.
+
+    Raises
+    ------
+    BadData
+        If it is not one: the step before was of another version.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(plain)
+    except ValidationError as error:
+        raise BadData(
+            f"expected a {kind.__name__} of the step before, was something else"
+            f" ({error.error_count()} differences): start the run again"
+        ) from error
+
+
+def staging_of(settings: Settings, dag_id: str, run_key: str) -> Path:
+    """Folder of a run's intermediate files; safe to delete when the run has ended."""
+    return settings.home.resolve() / "staging" / dag_id / run_key
+
+
+def in_groups(items: Sequence[T], *, at_most: int) -> list[list[T]]:
+    """Split into groups of nearly equal size, at most that many, in order."""
+    count = min(len(items), at_most)
+    borders = [round(i * len(items) / count) for i in range(count + 1)] if count else [0]
+    return [list(items[a:b]) for a, b in pairwise(borders)]
