@@ -68,7 +68,7 @@ def data_pipeline() -> None:
 
     @task(trigger_rule="all_done", outlets=[BARS])
     def commit_bars(validated: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return run("data.commit_bars", run_key=run_key(), validated=list(validated))
+        return run("data.commit_bars", run_key=run_key(), validated=list(validated or []))
 
     @task(map_index_template="{{ label }}")
     def transform_features(work: dict[str, Any]) -> dict[str, Any]:
@@ -80,12 +80,21 @@ def data_pipeline() -> None:
         return run("data.load_to_feature_store", run_key=run_key(), transformed=list(transformed or []))
 
     @task(trigger_rule="all_done")
-    def check_data_health(plan: list[dict[str, Any]], loaded: dict[str, Any] | None) -> dict[str, Any]:
-        return run("data.check_data_health", run_key=run_key(), plan=list(plan), loaded=loaded)
+    def check_data_health(
+        planned: list[dict[str, Any]], validated: list[dict[str, Any]], loaded: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        return run(
+            "data.check_data_health",
+            run_key=run_key(),
+            planned=list(planned),
+            validated=list(validated or []),
+            loaded=loaded,
+        )
 
-    plan = plan_ingestion()
-    changes = commit_bars(ingest.expand(work=plan))
-    check_data_health(plan, load_to_feature_store(transform_features.expand(work=changes)))
+    planned = plan_ingestion()
+    validated = ingest.expand(work=planned)
+    loaded = load_to_feature_store(transform_features.expand(work=commit_bars(validated)))
+    check_data_health(planned, validated, loaded)
 
 
 data_pipeline()

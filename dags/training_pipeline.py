@@ -4,7 +4,7 @@
 |---|---|
 | prepare_training_data | labels and features of the window, pinned to table versions |
 | train_models | searches each model family on the first training window; every trial is recorded |
-| evaluate_models | walk-forward over the evaluation window, net of costs, against baselines and the champion |
+| evaluate_models | walk-forward over the evaluation window, net of costs, against baselines and champion |
 | validate_model | all gates: pass, fail or undecided, enforced or advisory in this environment |
 | register_model | the judged model with its ONNX copy, or the reason why there is none |
 | trigger_deployment | hands a promoted version to `deployment_pipeline` |

@@ -8,7 +8,7 @@ when the block ends.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from autotrader.domain.instruments import Venue
 from autotrader.log import configure_logging
 from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock, WallClock
+from autotrader.ports.credentials import CredentialCheck, CredentialChecks
 from autotrader.ports.events import EventLog
 from autotrader.ports.holds import Holds
 from autotrader.ports.market_data import MarketDataSource, MarketDataSources, PageDecoder, PageDecoders
@@ -132,6 +133,23 @@ class Container:
                 from autotrader.connectors.oanda.decode import decode_page
         return decode_page
 
+    def credential_checks(self) -> Sequence[CredentialCheck]:
+        """One for each service that wants a credential, used or not."""
+        from autotrader.adapters.mlflow_credentials import MlflowCredential
+        from autotrader.connectors.binance_ws.credentials import BinanceCredential
+        from autotrader.connectors.ibkr_connector.credentials import IbkrCredential
+        from autotrader.connectors.oanda.credentials import OandaCredential
+        from autotrader.db.credentials import DatabaseCredential
+
+        settings = self.settings
+        return (
+            BinanceCredential(settings.binance, required=False),
+            OandaCredential(settings.oanda, self.wall_clock, required=Venue.OANDA in settings.venues),
+            IbkrCredential(self.source, required=Venue.IBKR in settings.venues),
+            DatabaseCredential(settings.database_url),
+            MlflowCredential(settings.mlflow_uri),
+        )
+
     def close(self) -> None:
         if "engine" in self.__dict__:
             self.engine.dispose()
@@ -151,6 +169,7 @@ def _providers() -> dict[str, Callable[[Container], Any]]:
         _name(ModelRegistry): lambda c: c.registry,
         _name(MarketDataSources): lambda c: c.source,
         _name(PageDecoders): lambda c: c.decoder,
+        _name(CredentialChecks): lambda c: c.credential_checks,
         "autotrader.data.lake.Lake": lambda c: c.lake,
         "autotrader.features.store.store.FeatureStore": lambda c: c.feature_store,
         "sqlalchemy.engine.base.Engine": lambda c: c.engine,

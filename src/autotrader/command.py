@@ -80,7 +80,7 @@ def run(verb: Callable[..., object], argv: Sequence[str] | None = None, *, prog:
     hints = _hints(verb)
     parser = argparse.ArgumentParser(
         prog=prog or _program_name(verb),
-        description=inspect.getdoc(verb),
+        description=_prose(verb),
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -181,6 +181,8 @@ def to_plain(value: object) -> Any:
             return [to_plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):  # a pydantic model: secrets come out masked
+        return value.model_dump(mode="json")
     return str(value)
 
 
@@ -253,6 +255,11 @@ def _parameter_help(doc: str) -> dict[str, str]:
         else:
             helps.update({n: f"{helps[n]} {line.strip()}".strip() for n in names})
     return {n: text.replace("%", "%%") for n, text in helps.items()}
+
+
+def _prose(verb: Callable[..., object]) -> str:
+    """The docstring without its sections: these describe the options one by one."""
+    return re.split(r"\n\n[A-Z]\w+\n-{3,}\n", inspect.getdoc(verb) or "", maxsplit=1)[0]
 
 
 def _program_name(verb: Callable[..., object]) -> str:

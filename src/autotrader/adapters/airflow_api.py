@@ -50,7 +50,8 @@ class AirflowApi:
 
     def __init__(self, url: str, *, user: str, password: str, timeout_seconds: float = 30.0) -> None:
         self._credentials = {"username": user, "password": password}
-        self._http = httpx.Client(base_url=url, timeout=timeout_seconds)
+        on_loopback = httpx.URL(url).host in {"127.0.0.1", "::1", "localhost"}
+        self._http = httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=not on_loopback)
 
     def __enter__(self) -> Self:
         return self

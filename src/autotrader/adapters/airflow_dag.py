@@ -15,7 +15,7 @@ from autotrader.pipelines.params import Schema
 try:
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 except ImportError:  # Airflow 3.0, the newest that MWAA offers
-    from airflow.exceptions import AirflowFailException, AirflowSkipException
+    from airflow.exceptions import AirflowFailException, AirflowSkipException  # type: ignore[no-redef]
 
 OWNER = "autotrader"
 
@@ -74,7 +74,8 @@ def run_key() -> str:
 
 def label(text: str) -> None:
     """Name a mapped task instance in the UI; needs `map_index_template="{{ label }}"`."""
-    get_current_context()["label"] = text  # type: ignore[literal-required]
+    context: Any = get_current_context()
+    context["label"] = text
 
 
 def task_failed(context: Any) -> None:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,7 +25,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from autotrader.domain.bars import Interval, require_utc
 from autotrader.domain.errors import ConfigurationError
@@ -48,8 +49,8 @@ def _split_words(value: object) -> object:
     return value.replace(",", " ").split()
 
 
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
-Venues = Annotated[tuple[Venue, ...], NoDecode, BeforeValidator(_split_words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words), Field(min_length=1)]
+Venues = Annotated[tuple[Venue, ...], NoDecode, BeforeValidator(_split_words), Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Utc = Annotated[datetime, AfterValidator(require_utc)]
 
@@ -204,6 +205,7 @@ class Settings(BaseSettings):
         if self.environment is Environment.PRODUCTION:
             for name, value in {
                 "DATABASE__URL": self.database.url,
+                "DATABASE__LEDGER_URL": self.database.ledger_url,
                 "LAKE__URI": self.lake.uri,
                 "LAKE__ARCHIVE_URI": self.lake.archive_uri,
                 "MLFLOW__TRACKING_URI": self.mlflow.tracking_uri,
@@ -267,12 +269,16 @@ def load_settings(*, of_stack: bool = True) -> Settings:
         Naming every variable that is wrong and what was expected; values are not repeated, since
         one of them could be a secret.
     """
-    home = Path(os.environ.get(f"{PREFIX}HOME", ".autotrader"))
+    home = Path(
+        os.environ.get(f"{PREFIX}HOME") or dotenv_values(".env").get(f"{PREFIX}HOME") or ".autotrader"
+    )
     files = (home / RUNTIME_FILE, Path(".env")) if of_stack else (Path(".env"),)
     try:
         return Settings(_env_file=files)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_lines(error))) from None
+    except SettingsError as error:  # a whole section that is given as JSON, and is none
+        raise ConfigurationError(f"{PREFIX}...: expected JSON of a section, was an {error}") from None
 
 
 def _lines(error: ValidationError) -> list[str]:

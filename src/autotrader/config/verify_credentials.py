@@ -39,7 +39,8 @@ def verify_credentials(*, settings: Settings, checks: CredentialChecks) -> comma
     worst = max((r.state for r in reports), key=list(EXIT_CODES).index, default=CredentialState.FINE)
     width = max((len(r.name) for r in reports), default=0)
     lines = [f"{r.name:<{width}}  {r.state.value:<11}  {r.reason}" for r in reports]
-    return command.Result(reports, "\n".join(lines), EXIT_CODES[worst])
+    data = {"worst": worst, "credentials": reports}
+    return command.Result(data, "\n".join(lines), EXIT_CODES[worst])
 
 
 async def _verify_all(checks: Sequence[CredentialCheck]) -> list[CredentialReport]:

@@ -39,13 +39,21 @@ BARS = DECODED_BARS | {
     "source": pl.String,
 }
 
+# Between decoding and the lake.
+STAGED_BARS = BARS | {
+    "seen_at": TIMESTAMP,  # market time at which the page arrived
+}
+
 # Rows that no longer stand: superseded by a restatement, or taken back by a rollback.
 BARS_HISTORY = BARS | {
     "superseded_at": TIMESTAMP,  # market time from which the row no longer stood
     "superseded_by": pl.String,  # `restatement`, or the id of a hold
 }
 
+# Rows that a check refused, and pages that could not be read: those have the page's start as ts,
+# no values, and -1 as row.
 QUARANTINE = BARS | {
     "reason": pl.String,
     "sha256": pl.String,  # digest of the archived page
+    "row": pl.Int64,  # position in the page, from 0
 }

@@ -29,9 +29,10 @@ def from_plain(kind: type[T], plain: Any) -> T:
     try:
         return TypeAdapter(kind).validate_python(plain)
     except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or kind.__name__
         raise BadData(
-            f"expected a {kind.__name__} of the step before, was something else"
-            f" ({error.error_count()} differences): start the run again"
+            f"expected a {kind.__name__} of the step before, was not one at {where}: {first['msg']}"
         ) from error
 
 

@@ -86,6 +86,29 @@ class ModelCandidate:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """The version is to have this status."""
+
+    version: str
+    status: ModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class AliasChange:
+    """The alias is to point at the version, or to go when None.
+
+    Attributes
+    ----------
+    expected : str or None
+        Version that the alias must point at for the change to be made; None where any will do.
+    """
+
+    alias: Alias
+    version: str | None
+    expected: str | None = None
+
+
 @runtime_checkable
 class ModelRegistry(Protocol):
     """All changes are idempotent, and each is an event in the log, once."""
@@ -114,6 +137,26 @@ class ModelRegistry(Protocol):
 
     def set_alias(self, name: str, alias: Alias, version: str | None, *, reason: str, actor: str) -> None:
         """Point the alias at the version, or remove it when None."""
+        ...
+
+    def change(
+        self, name: str, changes: Sequence[StatusChange | AliasChange], *, reason: str, actor: str
+    ) -> None:
+        """Make several changes as one: all of them or none.
+
+        Raises
+        ------
+        NotFound
+            If a version is unknown.
+        Refused
+            If a change would make a version live that failed its gates, or an alias does not
+            point at what was expected.
+        ConfigurationError
+            If the reason is empty.
+        Unreachable
+            If the changes are decided, and still have to be shown by the registry's server; the
+            message says which. The next call of any kind shows them.
+        """
         ...
 
     def fetch_artifact(self, version: ModelVersion, file_name: str, folder: Path) -> Path:

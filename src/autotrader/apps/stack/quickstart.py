@@ -20,7 +20,7 @@ from autotrader.apps.stack import progress, services
 from autotrader.apps.stack.market import MarketChoice, choose_market
 from autotrader.apps.stack.summary import QuickstartSummary, render
 from autotrader.config.settings import MarketSource, Settings, load_settings
-from autotrader.domain.errors import DependencyError, Refused
+from autotrader.domain.errors import DependencyError, NotFound, Refused
 from autotrader.ports.clock import MarketClock
 
 PARSE_SECONDS = 120.0
@@ -45,7 +45,7 @@ def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Resu
         with _timed(seconds, "prepare"):
             market = _choose(settings, clock)
             _announce(market, console)
-            settings = services.start(settings, market, tell=lambda text: console.print(f"[dim]{text}[/]"))
+            settings = services.start(settings, market, tell=console.print)
         with services.airflow_client(settings) as api:
             _wait_for_dags(api, {"data_pipeline", "training_pipeline"})
             with _timed(seconds, "data_pipeline"):
@@ -100,25 +100,29 @@ def _data_conf(settings: Settings, market: MarketChoice) -> dict[str, Any]:
     return {"mode": "backfill", "start_date": f"{market.start:%F}"}
 
 
-def _run(
-    api: AirflowApi,
-    dag_id: str,
-    conf: Mapping[str, Any],
-    result_of: str,
-    console: Console,
-    *,
-    fallback: str | None = None,
-) -> Any:
-    """Trigger the DAG (or join its run that is under way), follow it, return what a task returned."""
+def _run(api: AirflowApi, dag_id: str, conf: Mapping[str, Any], console: Console) -> str:
+    """Trigger the DAG (or join its run that is under way), follow it to its end; returns the run id.
+
+    Raises
+    ------
+    DependencyError
+        If the run failed, with what its failed tasks said last.
+    """
     api.unpause(dag_id)
     under_way = api.unfinished_runs(dag_id)
     run_id = under_way[0] if under_way else api.trigger(dag_id, conf)
     run, tasks = progress.follow(api, dag_id, run_id, console)
     if run.state != "success":
         raise DependencyError(_why(api, dag_id, run_id, tasks))
-    registered = next((t for t in tasks if t.task_id == result_of), None)
-    done = registered is not None and registered.state == "success"
-    return api.returned(dag_id, run_id, result_of if done or fallback is None else fallback)
+    return run_id
+
+
+def _returned(api: AirflowApi, dag_id: str, run_id: str, task_id: str) -> Any:
+    """What the task returned; None if it was skipped."""
+    try:
+        return api.returned(dag_id, run_id, task_id)
+    except NotFound:
+        return None
 
 
 def _why(api: AirflowApi, dag_id: str, run_id: str, tasks: list[TaskInstance]) -> str:

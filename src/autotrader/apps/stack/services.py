@@ -134,7 +134,7 @@ def _write_runtime(home: Path, values: dict[str, str]) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2.0).is_success
+        return httpx.get(url, timeout=2.0, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

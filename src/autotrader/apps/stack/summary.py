@@ -47,6 +47,7 @@ class QuickstartSummary:
     semver: str | None
     gates: Sequence[Mapping[str, Any]]
     decision: str
+    window: str
     reason: str
     report: str | None
     seconds: Mapping[str, float]
@@ -56,11 +57,14 @@ class QuickstartSummary:
         cls,
         settings: Settings,
         market: MarketChoice,
+        *,
         health: Mapping[str, Any],
-        model: Mapping[str, Any],
+        validated: Mapping[str, Any],
+        registered: Mapping[str, Any] | None,
         seconds: Mapping[str, float],
     ) -> Self:
-        """From what `check_data_health` and `register_model` returned."""
+        """From what the tasks returned; `registered` is None where an integrity gate forbade it."""
+        made = registered or {"version": None, "semver": None, "reason": "; ".join(validated["reasons"])}
         return cls(
             source=market.source,
             instruments=market.instruments,
@@ -68,14 +72,15 @@ class QuickstartSummary:
             rows=health["rows"],
             quality={"severity": health["severity"], "reason": health["reason"]},
             features=health["features"],
-            models_tried=model["models_tried"],
+            models_tried=validated["models_tried"],
             model_name=settings.strategy.strategy_id,
-            model_version=model.get("version"),
-            semver=model.get("semver"),
-            gates=model["gates"],
-            decision=model["decision"],
-            reason=model["reason"],
-            report=model.get("report_url"),
+            model_version=made["version"],
+            semver=made["semver"],
+            gates=validated["gates"],
+            decision=validated["decision"],
+            window=validated["window"],
+            reason=made["reason"],
+            report=validated["report_url"],
             seconds=seconds,
         )
 
@@ -90,9 +95,9 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
         "Features: {count} of {set}, {rows:,} rows".format(**summary.features),
         "\nModels tried",
         _table(
-            ("family", "trials", "best Sharpe (inner folds, annual)", "chosen"),
+            ("family", "trials", "best skill", ""),
             [
-                (m["family"], m["trials"], _number(m["best_sharpe"]), "<-" if m["chosen"] else "")
+                (m["family"], m["trials"], _number(m["best_skill"]), "chosen" if m["chosen"] else "")
                 for m in summary.models_tried
             ],
         ),
@@ -111,7 +116,8 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
                 for g in summary.gates
             ],
         ),
-        f"\nDecision: {summary.decision}: {summary.reason}",
+        f"\nWindow: {summary.window}",
+        f"Decision: {summary.decision}{_in_plain_words(summary)}",
         f"Registered: {summary.model_name} {summary.semver or '(nothing)'}"
         + (f" (MLflow version {summary.model_version})" if summary.model_version else ""),
         "Seconds: " + ", ".join(f"{phase} {took:g}" for phase, took in summary.seconds.items()),
@@ -126,6 +132,19 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
             "\nmake status shows what runs, make down stops it, make clean deletes it.",
         ]
     return "\n".join(parts)
+
+
+def _in_plain_words(summary: QuickstartSummary) -> str:
+    short = [g["name"] for g in summary.gates if g["outcome"] != "pass" and not g["enforced"]]
+    failed = [g["name"] for g in summary.gates if g["outcome"] != "pass" and g["enforced"]]
+    if failed:
+        return f" (enforced gates not passed: {', '.join(failed)})"
+    if short:
+        return (
+            f" for paper trading in this environment; {len(short)} advisory gates did not pass:"
+            " do not read it as a good model"
+        )
+    return ""
 
 
 def _number(value: object) -> str:

@@ -1,0 +1,1 @@
+"""Binance spot over python-binance: history by REST, live bars by WebSocket."""

@@ -1,0 +1,1 @@
+"""OANDA's v20 REST API: foreign exchange."""

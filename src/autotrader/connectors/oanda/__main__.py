@@ -1,0 +1,10 @@
+"""`python -m autotrader.connectors.oanda VERB`."""
+
+from __future__ import annotations
+
+from autotrader import command
+
+VERBS = {"test_connection": "autotrader.connectors.oanda.test_connection:test_connection"}
+
+if __name__ == "__main__":
+    raise SystemExit(command.run_noun("autotrader.connectors.oanda", VERBS))

@@ -1,0 +1,292 @@
+"""The Delta log of one table: which files a version has, and commits of files, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from autotrader.data.files import storage_errors
+from autotrader.data.parquet_files import DataFile, Partition
+from autotrader.domain.errors import BadData, DependencyError, NotFound
+
+# Pins name versions, and a version needs its log: expired entries are not cleaned up. A commit is
+# a few kilobytes and there are few a day.
+_CONFIGURATION = {"delta.enableExpiredLogCleanup": "false", "delta.dataSkippingStatsColumns": "ts"}
+
+
+class CommitConflict(Exception):
+    """Another commit took the version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of one version, by partition, each partition's sorted by their first ts."""
+
+    version: int
+    files: Mapping[Partition, tuple[DataFile, ...]]
+
+
+class DeltaLog:
+    """Opens, reads and extends the log.
+
+    Parameters
+    ----------
+    root : Path
+        The table's folder.
+    schema : Mapping
+        Columns of the table and their polars types.
+    partition_by : sequence of str
+        Columns of type String, which are kept in the log rather than in files.
+    """
+
+    def __init__(
+        self, root: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]], partition_by: Sequence[str]
+    ) -> None:
+        self.root = root
+        self.schema = dict(schema)
+        self.partition_by = tuple(partition_by)
+        self._delta: DeltaTable | None = None
+        self._newest: Snapshot | None = None
+        self._delta_schema = _delta_schema(schema)
+        self._lock = threading.RLock()
+
+    def newest(self) -> Snapshot | None:
+        """The newest version; None where there is no table yet.
+
+        Raises
+        ------
+        BadData
+            If the log is damaged, or its table has other columns than expected.
+        """
+        with self._lock, _trouble(f"read {self.root}"):
+            if self._delta is None:
+                try:
+                    self._delta = DeltaTable(str(self.root))
+                except TableNotFoundError:
+                    return None
+                self._require_schema(self._delta)
+            else:
+                self._delta.update_incremental()
+            if self._newest is None or self._newest.version != self._delta.version():
+                self._newest = _snapshot(self._delta, self.partition_by)
+            return self._newest
+
+    def at(self, version: int) -> Snapshot:
+        """The files of a version.
+
+        Raises
+        ------
+        NotFound
+            If there is no such version.
+        """
+        newest = self.newest()
+        if newest is not None and newest.version == version:
+            return newest
+        if newest is None or not 0 <= version < newest.version:
+            last = "no version at all" if newest is None else f"versions 0 to {newest.version}"
+            raise NotFound(f"expected a version of {self.root}, was {version}: it has {last}")
+        with _trouble(f"read {self.root}"):
+            return _snapshot(DeltaTable(str(self.root), version=version), self.partition_by)
+
+    def create(self) -> Snapshot:
+        """The newest version, after making the empty table if there was none."""
+        found = self.newest()
+        if found is not None:
+            return found
+        with _trouble(f"create {self.root}"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(CommitFailedError):  # another process made it in this very moment
+                DeltaTable.create(
+                    str(self.root),
+                    schema=self._delta_schema,
+                    partition_by=list(self.partition_by),
+                    mode="ignore",
+                    configuration=_CONFIGURATION,
+                )
+        found = self.newest()
+        if found is None:
+            raise DependencyError(f"expected a table at {self.root} after creating it, was none")
+        return found
+
+    def committed_at(self, commit_key: str) -> int | None:
+        """The version that the key's commit made, as of `newest()`; None if there was none."""
+        return None if self._delta is None else self._delta.transaction_version(commit_key)
+
+    def metadata_of(self, version: int) -> dict[str, Any]:
+        """What was recorded with a commit, empty if its log entry is gone."""
+        path = self.root / "_delta_log" / f"{version:020d}.json"
+        if not path.exists():
+            return {}
+        with path.open() as lines:
+            actions = (json.loads(line) for line in lines)
+            return next((dict(a["commitInfo"]) for a in actions if "commitInfo" in a), {})
+
+    def commit(
+        self,
+        base: Snapshot,
+        *,
+        added: Sequence[DataFile],
+        removed: Sequence[DataFile],
+        commit_key: str,
+        metadata: Mapping[str, object],
+    ) -> int:
+        """Make the version after `base`; returns its number.
+
+        Raises
+        ------
+        CommitConflict
+            If another writer made it first; nothing was changed.
+        """
+        now = int(time.time() * 1000)
+        version = base.version + 1
+        actions: list[AddAction | RemoveAction] = [
+            *(_add(file, self.partition_by, now) for file in added),
+            *(_remove(file, self.partition_by, now) for file in removed),
+        ]
+        with self._lock, _trouble(f"commit to {self.root}"):
+            if self._delta is None or self._delta.version() != base.version:
+                raise CommitConflict
+            try:
+                self._delta.create_write_transaction(
+                    actions,
+                    mode="append",
+                    schema=self._delta_schema,
+                    partition_by=list(self.partition_by),
+                    commit_properties=CommitProperties(
+                        custom_metadata={"commit_key": commit_key, **metadata},
+                        max_commit_retries=0,
+                        app_transactions=[Transaction(commit_key, version)],
+                    ),
+                )
+            except CommitFailedError as error:
+                found = self.newest()
+                if found is not None and found.version > base.version:
+                    raise CommitConflict from error
+                raise
+            self._delta.update_incremental()
+        return version
+
+    def vacuum(self, *, retention_hours: int, keep_versions: Sequence[int]) -> list[str]:
+        """Delete files that no kept version has and that are older than the retention."""
+        if self.newest() is None:
+            return []
+        with self._lock, _trouble(f"vacuum {self.root}"):
+            assert self._delta is not None  # noqa: S101 - newest() opened it
+            return self._delta.vacuum(
+                retention_hours=retention_hours,
+                dry_run=False,
+                enforce_retention_duration=False,
+                full=True,
+                keep_versions=list(keep_versions) or None,
+            )
+
+    def _require_schema(self, delta: DeltaTable) -> None:
+        expected = json.loads(self._delta_schema.to_json())["fields"]
+        found = json.loads(delta.schema().to_json())["fields"]
+        wanted, has = ({f["name"]: f["type"] for f in fields} for fields in (expected, found))
+        if wanted != has:
+            differing = sorted(n for n in wanted | has if wanted.get(n) != has.get(n))
+            raise BadData(
+                f"expected the columns of this version of autotrader in {self.root}, "
+                f"was different in {', '.join(differing)}: rebuild the table"
+            )
+
+
+def stored_form(root: Path) -> tuple[dict[str, pl.DataType], tuple[str, ...]]:
+    """Columns and partition columns that a table has.
+
+    Raises
+    ------
+    NotFound
+        If there is no table.
+    """
+    with _trouble(f"read {root}"):
+        try:
+            delta = DeltaTable(str(root))
+        except TableNotFoundError:
+            raise NotFound(f"expected a table at {root}, was nothing") from None
+        empty = pl.DataFrame(delta.schema().to_arrow().empty_table())
+        return dict(empty.schema), tuple(delta.metadata().partition_columns)
+
+
+@contextlib.contextmanager
+def _trouble(doing: str) -> Iterator[None]:
+    """Say in one line, with the table's name, what deltalake and the operating system say."""
+    try:
+        yield
+    except DeltaError as error:
+        if _is_storage(error):
+            with storage_errors(doing):
+                raise OSError(str(error)) from error
+        raise BadData(f"cannot {doing}: the log is damaged: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        with storage_errors(doing):
+            raise OSError(error.errno, str(error)) from error
+
+
+def _is_storage(error: DeltaError) -> bool:
+    return "object store" in str(error).lower() or isinstance(error, CommitFailedError)
+
+
+def _snapshot(delta: DeltaTable, partition_by: Sequence[str]) -> Snapshot:
+    actions = pl.DataFrame(delta.get_add_actions(flatten=True))
+    files: dict[Partition, list[DataFile]] = {}
+    if actions.height:
+        wanted = [
+            "path",
+            "num_records",
+            "size_bytes",
+            "min.ts",
+            "max.ts",
+            *(f"partition.{c}" for c in partition_by),
+        ]
+        for path, rows, size, first, last, *partition in (
+            actions.select(wanted).sort("min.ts", "max.ts", "path").iter_rows()
+        ):
+            file = DataFile(unquote(path), tuple(partition), rows, size, first, last)
+            files.setdefault(file.partition, []).append(file)
+    return Snapshot(delta.version(), {p: tuple(files[p]) for p in sorted(files)})
+
+
+def _delta_schema(schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> Schema:
+    arrow = pl.DataFrame(schema=dict(schema)).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    return Schema.from_arrow(arrow)
+
+
+def _add(file: DataFile, partition_by: Sequence[str], now: int) -> AddAction:
+    statistics = {
+        "numRecords": file.rows,
+        "minValues": {"ts": file.first.isoformat()},
+        "maxValues": {"ts": file.last.isoformat()},
+        "nullCount": {"ts": 0},
+    }
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values=dict(zip(partition_by, file.partition, strict=True)),
+        modification_time=now,
+        data_change=True,
+        stats=json.dumps(statistics),
+    )
+
+
+def _remove(file: DataFile, partition_by: Sequence[str], now: int) -> RemoveAction:
+    return RemoveAction(
+        path=file.path,
+        data_change=True,
+        deletion_timestamp=now,
+        size=file.size,
+        partition_values=dict(zip(partition_by, file.partition, strict=True)),
+    )

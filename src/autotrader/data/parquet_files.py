@@ -1,0 +1,173 @@
+"""The data files of a table: immutable Parquet, sorted by key, checksummed by name.
+
+zstd level 1, and no dictionaries where they do not pay, which the writer finds out by itself.
+A file holds at most `FILE_ROWS` rows, so that a restated bar rewrites three weeks of minutes and
+not a year, in row groups small enough that a day is read without its month.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+
+from autotrader.data.files import file_name, storage_errors
+from autotrader.domain.errors import BadData
+
+FILE_ROWS = 32_768
+_ROW_GROUP_ROWS = 16_384
+_KNOWN_SOUND = 65_536
+
+Partition = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file of a table.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the table's folder; its last part is `<uuid>-<CRC-32 of the file>.parquet`.
+    partition : tuple of str
+        Values of the table's partition columns.
+    rows, size : int
+        Rows, bytes.
+    first, last : datetime
+        Smallest and largest `ts`, UTC.
+    """
+
+    path: str
+    partition: Partition
+    rows: int
+    size: int
+    first: datetime
+    last: datetime
+
+    def reaches(self, start: datetime | None, end: datetime | None) -> bool:
+        """Whether the file may hold rows with ts in [start, end); None is unbounded."""
+        return (start is None or self.last >= start) and (end is None or self.first < end)
+
+
+def write_files(
+    root: Path, partition_by: Sequence[str], partition: Partition, rows: pl.DataFrame
+) -> Iterator[DataFile]:
+    """Write rows of one partition, sorted by ts, as files of about equal size.
+
+    Parameters
+    ----------
+    rows : pl.DataFrame
+        Without the partition columns, which Delta keeps in the log.
+    """
+    folder = "/".join(f"{c}={file_name(v)}" for c, v in zip(partition_by, partition, strict=True))
+    pieces = -(-rows.height // FILE_ROWS)
+    for piece in range(pieces):
+        begin, end = (rows.height * piece // pieces, rows.height * (piece + 1) // pieces)
+        yield _write(root, folder, partition, rows[begin:end])
+
+
+def _write(root: Path, folder: str, partition: Partition, rows: pl.DataFrame) -> DataFile:
+    unfinished = root / folder / f"{uuid.uuid4().hex}.part"
+    try:
+        with storage_errors(f"write {unfinished}"):
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                rows.write_parquet(
+                    unfinished, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP_ROWS
+                )
+            except pl.exceptions.PolarsError as error:  # rows of known types: the storage's fault
+                raise OSError(str(error)) from error
+            checksum = _checksum(unfinished)
+            path = f"{folder}/{unfinished.stem}-{checksum:08x}.parquet"
+            unfinished.rename(root / path)
+            size = (root / path).stat().st_size
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+    return DataFile(path, partition, rows.height, size, rows["ts"][0], rows["ts"][-1])
+
+
+def read_files(
+    root: Path,
+    files: Sequence[DataFile],
+    *,
+    columns: Sequence[str],
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pl.DataFrame:
+    """Rows of the files with ts in [start, end), in the order of the files.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        At least one; `ts` is read for the range whether it is among them or not.
+
+    Raises
+    ------
+    BadData
+        If a file is missing or damaged; the message names it.
+    """
+    paths = [root / file.path for file in files]
+    for path, file in zip(paths, files, strict=True):
+        _require_sound(path, file.size)
+    whole = all((start is None or f.first >= start) and (end is None or f.last < end) for f in files)
+    try:
+        if whole:
+            return pl.read_parquet(paths, columns=list(columns), glob=False, hive_partitioning=False)
+        rows = pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+        if start is not None:
+            rows = rows.filter(pl.col("ts") >= start)
+        if end is not None:
+            rows = rows.filter(pl.col("ts") < end)
+        return rows.select(columns).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        named = ", ".join(str(p) for p in paths)
+        raise BadData(f"cannot read {named}: {' '.join(str(error).split())}") from error
+
+
+def damaged(root: Path, files: Sequence[DataFile]) -> Mapping[str, str]:
+    """Those of the files that are missing or not as they were written, each with what is wrong."""
+    found = {}
+    for file in files:
+        try:
+            _verify(root / file.path, file.size)
+        except BadData as error:
+            found[file.path] = str(error)
+    return found
+
+
+def _require_sound(path: Path, size: int) -> None:
+    """A file is never changed once written: it is verified once a process, not at every read."""
+    _verify_once(path, size)
+
+
+@lru_cache(maxsize=_KNOWN_SOUND)
+def _verify_once(path: Path, size: int) -> None:
+    _verify(path, size)
+
+
+def _verify(path: Path, size: int) -> None:
+    remedy = "rebuild the lake from the archive, or restore the file"
+    try:
+        with storage_errors(f"read {path}"):
+            found = path.stat().st_size
+            if found != size:
+                raise BadData(f"expected {size} bytes in {path}, was {found}: {remedy}")
+            if f"{_checksum(path):08x}" != path.stem.rpartition("-")[2]:
+                raise BadData(f"expected the content that was written in {path}, was another: {remedy}")
+    except FileNotFoundError:
+        raise BadData(f"expected a data file at {path}, was nothing: {remedy}") from None
+
+
+def _checksum(path: Path) -> int:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return zlib.crc32(content)

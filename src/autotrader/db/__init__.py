@@ -1,0 +1,1 @@
+"""The platform's database: SQLite on one machine, PostgreSQL beyond, one schema for both."""

@@ -1,0 +1,1 @@
+"""Costs, sizing and fills: one model for backtest, canary and trader."""

@@ -1,0 +1,62 @@
+"""Archive: staged pages into the archive, before anything is derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from autotrader.ingestion.staging import StagedPages, folder_of, write_entries
+from autotrader.ingestion.windows import Assignment
+from autotrader.ports.archive import Archive, ArchiveEntry
+
+ENTRIES = "archived.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """The archived pages of one assignment.
+
+    Attributes
+    ----------
+    entries : str
+        File that lists them.
+    pages : int
+    """
+
+    assignment: Assignment
+    entries: str
+    pages: int
+
+
+def archive_staged(archive: Archive, assignment: Assignment, *, staging: Path) -> Archived:
+    """Store the assignment's staged pages and list them in order of their windows."""
+    folder = folder_of(staging, assignment)
+    return _listed(assignment, folder, [archive.store(page) for page in StagedPages(folder)])
+
+
+def find_archived(archive: Archive, assignment: Assignment, *, staging: Path) -> Archived:
+    """List what the archive has of the assignment already, in order of arrival: for a reprocess."""
+    entries = archive.entries(
+        venue=assignment.venue,
+        instrument=assignment.instrument,
+        start=(assignment.start - timedelta(days=1)).date(),  # a page may reach into the next day
+        end=assignment.end.date(),
+    )
+    touching = []
+    for entry in entries:
+        page = archive.load(entry)
+        if (
+            page.interval is assignment.interval
+            and page.start < assignment.end
+            and page.end > assignment.start
+        ):
+            touching.append((page.fetched_at, page.start, entry))
+    found = [entry for _, _, entry in sorted(touching, key=lambda t: t[:2])]
+    return _listed(assignment, folder_of(staging, assignment), found)
+
+
+def _listed(assignment: Assignment, folder: Path, entries: list[ArchiveEntry]) -> Archived:
+    path = folder / ENTRIES
+    write_entries(path, entries)
+    return Archived(assignment, str(path), len(entries))

@@ -1,0 +1,126 @@
+"""The staging folder of a run: `<run>/<venue>/<instrument>-<interval>/`.
+
+What lies there is safe to lose: a step that is repeated takes up what is there and makes the rest
+again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from autotrader.data.files import TEMPORARY_PREFIX, file_name, storage_errors, write_atomically
+from autotrader.data.page_files import decode_page_file, encode_page
+from autotrader.domain.errors import BadData, NotFound
+from autotrader.ingestion.windows import Assignment
+from autotrader.ports.archive import ArchiveEntry
+from autotrader.ports.market_data import RawPage
+
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+def folder_of(staging: Path, assignment: Assignment) -> Path:
+    """Where an assignment's files lie."""
+    name = f"{file_name(assignment.instrument)}-{assignment.interval.value}"
+    return staging / assignment.venue.value / name
+
+
+class StagedPages:
+    """Raw pages of one assignment, in order of their windows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "pages"
+
+    def add(self, page: RawPage) -> None:
+        """Keep the page, whole or not at all."""
+        write_atomically(self._folder / f"{page.start:{_TIME}}-{page.end:{_TIME}}.gz", encode_page(page))
+
+    def resume_at(self, start: datetime) -> datetime:
+        """End of the pages that join without a hole from `start`; `start` if there are none."""
+        for begin, end, _ in self._windows():
+            if begin == start:
+                start = end
+        return start
+
+    def __len__(self) -> int:
+        return len(self._windows())
+
+    def __iter__(self) -> Iterator[RawPage]:
+        for _, _, path in self._windows():
+            with storage_errors(f"read {path}"):
+                content = path.read_bytes()
+            yield decode_page_file(content, name=str(path))
+
+    def _windows(self) -> list[tuple[datetime, datetime, Path]]:
+        if not self._folder.is_dir():
+            return []
+        found = []
+        for path in sorted(self._folder.iterdir()):
+            if not path.name.startswith(TEMPORARY_PREFIX):
+                begin, _, end = path.stem.partition("-")
+                found.append((_read_time(begin, path), _read_time(end, path), path))
+        return found
+
+
+class StagedFrames:
+    """Frames of bars in files, read one at a time, as often as asked."""
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self._paths = [Path(p) for p in paths]
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        for path in self._paths:
+            try:
+                yield pl.read_parquet(path, glob=False)
+            except FileNotFoundError:
+                raise NotFound(f"expected staged rows at {path}, was nothing: validate again") from None
+            except pl.exceptions.PolarsError as error:
+                raise BadData(
+                    f"cannot read {path}: {' '.join(str(error).split())}: validate again"
+                ) from error
+
+
+def write_frame(path: Path, rows: pl.DataFrame) -> None:
+    """Stage rows, whole or not at all."""
+    unfinished = path.with_name(TEMPORARY_PREFIX + path.name)
+    with storage_errors(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(unfinished, compression="zstd", compression_level=1)
+        unfinished.replace(path)
+
+
+def write_entries(path: Path, entries: Sequence[ArchiveEntry]) -> None:
+    """Stage the list of archived pages."""
+    write_json(path, {"entries": [[e.key, e.sha256] for e in entries]})
+
+
+def read_entries(path: Path) -> list[ArchiveEntry]:
+    """Read what `write_entries` wrote.
+
+    Raises
+    ------
+    NotFound
+        If the pages have not been archived yet.
+    """
+    try:
+        content = path.read_text()
+    except FileNotFoundError:
+        raise NotFound(f"expected the list of archived pages at {path}, was nothing: archive first") from None
+    return [ArchiveEntry(key, sha256) for key, sha256 in json.loads(content)["entries"]]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the object, whole or not at all."""
+    write_atomically(path, json.dumps(content, indent=1).encode())
+
+
+def _read_time(text: str, path: Path) -> datetime:
+    try:
+        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        raise BadData(f"expected a staged page, was {path}: delete it and run again") from None

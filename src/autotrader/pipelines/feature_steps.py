@@ -1,0 +1,195 @@
+"""Steps of `data_pipeline` from the bars in the lake to the feature store, and its last word."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from autotrader.config.settings import Settings
+from autotrader.data.bars import BarStore
+from autotrader.data.freshness import freshness, lag_finding
+from autotrader.data.lake import Lake
+from autotrader.domain.errors import BadData
+from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.verdicts import Finding, Severity, Verdict
+from autotrader.features.store.store import FeatureStore
+from autotrader.features.store.transform import affected_range, transform
+from autotrader.ingestion.staging import StagedFrames, write_frame
+from autotrader.ingestion.windows import Assignment
+from autotrader.pipelines.data_steps import DAG_ID, ValidatedWork, Work, left_out_of
+from autotrader.pipelines.values import from_plain, staging_of
+from autotrader.ports.clock import MarketClock
+from autotrader.ports.holds import Holds
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Transformed:
+    """Staged feature rows of one task's instruments.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Parquet, one an instrument.
+    rows : int
+    content : str
+        Hash of the files.
+    """
+
+    label: str
+    files: tuple[str, ...]
+    rows: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What reached the feature store."""
+
+    version: int | None
+    inserted: int
+    replaced: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataHealth:
+    """The last word of a run.
+
+    Attributes
+    ----------
+    severity : Severity
+    reason : str
+        The worst findings, in words.
+    findings : tuple of Finding
+    rows : Mapping[str, int]
+        Stored bars of each instrument.
+    features : Mapping[str, object]
+        `set`, `count`, and stored `rows`.
+    left_out : Mapping[str, str]
+        Instruments that their venue does not have.
+    """
+
+    severity: Severity
+    reason: str
+    findings: tuple[Finding, ...]
+    rows: Mapping[str, int]
+    features: Mapping[str, Any]
+    left_out: Mapping[str, str]
+
+
+def transform_features(*, work: Mapping[str, Any], lake: Lake, holds: Holds) -> Transformed:
+    """Compute the features of the windows that were loaded, and of what looks back on them."""
+    todo = from_plain(Work, work)
+    store = BarStore(lake, holds)
+    files: list[str] = []
+    digest = hashlib.sha256()
+    rows = 0
+    for assignment in todo.assignments:
+        start, end = affected_range(
+            store,
+            assignment.id,
+            interval=assignment.interval,
+            changed_start=assignment.start,
+            changed_end=assignment.end,
+        )
+        frame = transform(store, assignment.id, interval=assignment.interval, start=start, end=end)
+        if frame.is_empty():
+            continue
+        path = Path(todo.staging) / "features" / _file_of(assignment)
+        write_frame(path, frame)
+        digest.update(path.read_bytes())
+        files.append(str(path))
+        rows += frame.height
+    return Transformed(todo.label, tuple(files), rows, digest.hexdigest())
+
+
+def load_to_feature_store(
+    *, run_key: str, transformed: Sequence[Mapping[str, Any]], feature_store: FeatureStore
+) -> Loaded:
+    """Store the staged features of all instruments in one commit."""
+    staged = [from_plain(Transformed, one) for one in transformed]
+    files = [path for one in staged for path in one.files]
+    if not files:
+        return Loaded(feature_store.version(), 0, 0, 0)
+    key = hashlib.sha256("\n".join(sorted(one.content for one in staged)).encode()).hexdigest()
+    report = feature_store.write(StagedFrames(files), commit_key=key)
+    log.info("features committed", run_key=run_key, report=report)
+    return Loaded(report.version, report.inserted, report.replaced, report.unchanged)
+
+
+def check_data_health(
+    *,
+    run_key: str,
+    planned: Sequence[Mapping[str, Any]],
+    validated: Sequence[Mapping[str, Any]],
+    loaded: Mapping[str, Any] | None,
+    settings: Settings,
+    lake: Lake,
+    holds: Holds,
+    feature_store: FeatureStore,
+    clock: MarketClock,
+) -> DataHealth:
+    """Completeness, the checks of validation, and freshness as one verdict.
+
+    Raises
+    ------
+    BadData
+        If the verdict is critical: nothing is lost, but somebody has to look.
+    """
+    assignments = [a for work in planned for a in from_plain(Work, work).assignments]
+    checked = [one for work in validated for one in from_plain(ValidatedWork, work).validated]
+    store = BarStore(lake, holds)
+    now = clock.now()
+    findings = [finding for one in checked for finding in one.verdict.findings]
+    findings += _undelivered(assignments, {one.assignment.id for one in checked})
+    for assignment in assignments:
+        newest = store.high_water_mark(assignment.id, assignment.interval)
+        state = freshness(assignment.id.venue, assignment.interval, newest, now)
+        findings.append(lag_finding(str(assignment.id), state))
+    if loaded is None:
+        findings.append(
+            Finding("features", Severity.CRITICAL, "no features were stored: see the tasks before")
+        )
+    verdict = Verdict("data", tuple(findings))
+    health = DataHealth(
+        severity=verdict.severity,
+        reason=verdict.reason,
+        findings=tuple(f for f in findings if f.severity is not Severity.HEALTHY),
+        rows={str(a.id): _stored(store, a.id) for a in assignments},
+        features={
+            "set": feature_store.feature_set.version,
+            "count": len(feature_store.feature_set.names),
+            "rows": sum(feature_store.metadata().rows.values()),
+        },
+        left_out=left_out_of(settings, run_key),
+    )
+    log.info("data health", severity=health.severity.value, reason=health.reason)
+    if health.severity is Severity.CRITICAL:
+        raise BadData(f"data health is critical: {health.reason}")
+    shutil.rmtree(staging_of(settings, DAG_ID, run_key), ignore_errors=True)
+    return health
+
+
+def _undelivered(assignments: Sequence[Assignment], delivered: set[InstrumentId]) -> Iterator[Finding]:
+    for assignment in assignments:
+        if assignment.id not in delivered:
+            yield Finding(
+                "delivered", Severity.CRITICAL, f"{assignment.id} was not loaded: see its tasks", {}
+            )
+
+
+def _stored(store: BarStore, instrument: InstrumentId) -> int:
+    spans = store.bars.spans(venue=instrument.venue.value, instrument=instrument.symbol)
+    return sum(rows for _, _, rows in spans.values())
+
+
+def _file_of(assignment: Assignment) -> str:
+    return f"{assignment.venue.value}-{assignment.instrument}-{assignment.interval.value}.parquet"

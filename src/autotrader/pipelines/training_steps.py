@@ -1,0 +1,371 @@
+"""Steps of `training_pipeline`: features into a judged model in the registry."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from autotrader.config.settings import Settings, TrainingSettings
+from autotrader.data.bars import BarStore
+from autotrader.data.lake import Lake
+from autotrader.domain.bars import floor_to
+from autotrader.domain.errors import BadData, ConfigurationError, NotFound
+from autotrader.domain.instruments import InstrumentId
+from autotrader.features.store.store import FeatureStore
+from autotrader.pipelines.values import from_plain
+from autotrader.ports.clock import MarketClock, WallClock
+from autotrader.ports.events import Event, EventLog, EventType
+from autotrader.ports.holds import Holds
+from autotrader.ports.registry import Alias, ModelRegistry
+from autotrader.ports.tracking import ExperimentTracker
+from autotrader.ports.trials import TrialLedger
+from autotrader.training import evaluation, preparation, registration, search, validation
+from autotrader.training.artifacts import stored_result
+from autotrader.training.dataset import PreparedData
+from autotrader.training.evaluation import Evaluation
+from autotrader.training.gates import Decision
+from autotrader.training.search import FamilySearch
+from autotrader.training.validation import Validation
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "training_pipeline"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all steps of a run share.
+
+    Attributes
+    ----------
+    prepared : str
+        Folder of the training set.
+    tracking_run : str
+        Id of the run in MLflow that everything is logged to.
+    training : TrainingSettings
+        The settings, with what the run's conf overrides.
+    promote : bool
+        Whether a model that passed may go on to deployment.
+    """
+
+    prepared: str
+    tracking_run: str
+    training: TrainingSettings
+    promote: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyWork:
+    """What one mapped task searches."""
+
+    family: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """Where a family's search lies."""
+
+    family: str
+    run: Run
+    search: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Where the judged model lies."""
+
+    run: Run
+    searches: tuple[str, ...]
+    evaluation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsTried:
+    """A line of the summary: one family."""
+
+    family: str
+    trials: int
+    best_skill: float | None
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What the gates said, in full: people read it in the UI."""
+
+    run: Run
+    searches: tuple[str, ...]
+    evaluation: str
+    validation: str
+    decision: Decision
+    reasons: tuple[str, ...]
+    window: str
+    gates: tuple[Mapping[str, Any], ...]
+    models_tried: tuple[ModelsTried, ...]
+    report_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What became of the model.
+
+    Attributes
+    ----------
+    version, semver
+        None if an integrity gate forbade registration.
+    promoted : bool
+        Whether it may go on to deployment.
+    reason : str
+        Why, or why not.
+    """
+
+    version: int | None
+    semver: str | None
+    promoted: bool
+    decision: Decision
+    reason: str
+
+
+def prepare_training_data(
+    *,
+    run_key: str,
+    lookback_days: int | None = None,
+    evaluation_days: int | None = None,
+    models: list[str] | None = None,
+    instruments: list[str] | None = None,
+    promote: bool = True,
+    settings: Settings,
+    lake: Lake,
+    holds: Holds,
+    feature_store: FeatureStore,
+    clock: MarketClock,
+    tracker: ExperimentTracker,
+) -> list[FamilyWork]:
+    """Freeze labels and features of the window, pinned to table versions; one task for each family."""
+    overrides = {"lookback_days": lookback_days, "evaluation_days": evaluation_days, "models": models}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    training = from_plain(TrainingSettings, settings.training.model_dump() | given)
+    prepared = preparation.prepare_training_data(
+        bars=BarStore(lake, holds),
+        features=feature_store,
+        instruments=_chosen(settings, instruments),
+        strategy=settings.strategy,
+        training=training,
+        as_of=floor_to(clock.now(), settings.strategy.interval),
+        work=_work(settings),
+    )
+    run_id = tracker.start_run(
+        key=f"training/{prepared.sha256}/{training.model_dump_json()}",
+        name=run_key,
+        tags={
+            "dataset": prepared.sha256,
+            "sources": ", ".join(prepared.sources),
+            "feature_set": prepared.feature_set,
+        },
+    )
+    tracker.log(run_id, params=training.model_dump(mode="json") | {"rows": prepared.rows})
+    run = Run(prepared.folder, run_id, training, promote)
+    return [FamilyWork(family, run) for family in training.models]
+
+
+def train_models(
+    *,
+    work: Mapping[str, Any],
+    settings: Settings,
+    trials: TrialLedger,
+    tracker: ExperimentTracker,
+    wall_clock: WallClock,
+) -> Searched:
+    """Search one family's parameters inside the first training window."""
+    todo = from_plain(FamilyWork, work)
+    found = search.search_family(
+        prepared=_read(todo.run.prepared, PreparedData),
+        family_name=todo.family,
+        strategy=settings.strategy,
+        training=todo.run.training,
+        ledger=trials,
+        tracker=tracker,
+        run_id=todo.run.tracking_run,
+        wall_clock=wall_clock,
+        work=_work(settings),
+    )
+    return Searched(todo.family, todo.run, found.folder)
+
+
+def evaluate_models(
+    *, searched: Sequence[Mapping[str, Any]], settings: Settings, registry: ModelRegistry
+) -> Evaluated:
+    """Judge the best recipe on the evaluation window, against baselines and the champion."""
+    done = [from_plain(Searched, one) for one in searched]
+    run = done[0].run
+    judged = evaluation.evaluate_models(
+        prepared=_read(run.prepared, PreparedData),
+        searches=[_read(one.search, FamilySearch) for one in done],
+        strategy=settings.strategy,
+        training=run.training,
+        work=_work(settings),
+        champion_onnx=_champion(registry, settings),
+        threads=os.cpu_count() or 1,
+    )
+    return Evaluated(run, tuple(one.search for one in done), judged.folder)
+
+
+def validate_model(
+    *,
+    evaluated: Mapping[str, Any],
+    settings: Settings,
+    lake: Lake,
+    holds: Holds,
+    trials: TrialLedger,
+    tracker: ExperimentTracker,
+    wall_clock: WallClock,
+) -> Validated:
+    """Evaluate all gates, write the report, and say what they come to in this environment."""
+    done = from_plain(Evaluated, evaluated)
+    searches = [_read(folder, FamilySearch) for folder in done.searches]
+    judged = _read(done.evaluation, Evaluation)
+    verdict = validation.validate_model(
+        prepared=_read(done.run.prepared, PreparedData),
+        searches=searches,
+        evaluation=judged,
+        bars=BarStore(lake, holds),
+        ledger=trials,
+        tracker=tracker,
+        run_id=done.run.tracking_run,
+        strategy=settings.strategy,
+        environment=settings.environment,
+        judged_at=wall_clock.now(),
+        work=_work(settings),
+    )
+    return Validated(
+        run=done.run,
+        searches=done.searches,
+        evaluation=done.evaluation,
+        validation=verdict.folder,
+        decision=verdict.decision,
+        reasons=verdict.reasons,
+        window=judged.statement,
+        gates=tuple(
+            {
+                "name": gate.name,
+                "value": gate.value,
+                "bound": f"{gate.comparison} {gate.bound:g}",
+                "outcome": gate.outcome.value,
+                "enforced": gate.enforced,
+                "reason": gate.reason,
+            }
+            for gate in verdict.gates
+        ),
+        models_tried=tuple(
+            ModelsTried(found.family, len(found.trials), found.best.skill, found.family == judged.family)
+            for found in searches
+        ),
+        report_url=tracker.run_url(done.run.tracking_run),
+    )
+
+
+def register_model(
+    *,
+    validated: Mapping[str, Any],
+    settings: Settings,
+    registry: ModelRegistry,
+    tracker: ExperimentTracker,
+) -> Registered:
+    """Register the judged model with its verdict; not at all if an integrity gate did not pass."""
+    done = from_plain(Validated, validated)
+    made = registration.register_model(
+        prepared=_read(done.run.prepared, PreparedData),
+        evaluation=_read(done.evaluation, Evaluation),
+        validation=_read(done.validation, Validation),
+        strategy=settings.strategy,
+        registry=registry,
+        tracker=tracker,
+        run_id=done.run.tracking_run,
+        git_sha=_git_sha(),
+        actor=ACTOR,
+    )
+    reason = made.reason
+    if made.may_deploy and not done.run.promote:
+        reason = f"promotion was switched off for this run; {reason}"
+    promoted = made.may_deploy and done.run.promote
+    return Registered(made.version, made.semver, promoted, done.decision, reason)
+
+
+def trigger_deployment(
+    *,
+    registered: Mapping[str, Any],
+    settings: Settings,
+    registry: ModelRegistry,
+    events: EventLog,
+    wall_clock: WallClock,
+) -> dict[str, Any]:
+    """Make the promoted version the challenger, which is what deployment takes up."""
+    done = from_plain(Registered, registered)
+    name = settings.strategy.strategy_id
+    if done.semver is None:
+        raise BadData("expected a registered version to deploy, was none")
+    registry.set_alias(name, Alias.CHALLENGER, done.semver, reason=done.reason, actor=ACTOR)
+    events.record(
+        Event(
+            key=f"promoted/{name}/{done.semver}",
+            type=EventType.DEPLOYMENT,
+            severity="info",
+            message=f"{name} {done.semver} passed its gates and waits for deployment",
+            actor=ACTOR,
+            at=wall_clock.now(),
+            data={"semver": done.semver, "environment": settings.environment.value},
+        )
+    )
+    return {"model_version": done.semver, "alias": Alias.CHALLENGER.value}
+
+
+def _work(settings: Settings) -> Path:
+    return settings.home.resolve() / "training"
+
+
+def _read(folder: str, kind: type[Any]) -> Any:
+    found = stored_result(Path(folder), kind)
+    if found is None:
+        raise NotFound(f"expected a {kind.__name__} in {folder}, was nothing: start the run again")
+    return found
+
+
+def _chosen(settings: Settings, names: list[str] | None) -> list[InstrumentId]:
+    of_settings = {i.symbol: i for i in settings.instruments()}
+    if not names:
+        return list(of_settings.values())
+    unknown = [name for name in names if name not in of_settings]
+    if unknown:
+        raise ConfigurationError(
+            f"expected instruments of {', '.join(of_settings)}, was {', '.join(unknown)}: see the settings"
+        )
+    return [of_settings[name] for name in names]
+
+
+def _champion(registry: ModelRegistry, settings: Settings) -> Path | None:
+    try:
+        champion = registry.get(settings.strategy.strategy_id, Alias.CHAMPION.value)
+    except NotFound:
+        return None
+    folder = _work(settings) / "champions" / champion.semver
+    folder.mkdir(parents=True, exist_ok=True)
+    return registry.fetch_artifact(champion, "model.onnx", folder)
+
+
+def _git_sha() -> str:
+    """Of the code that runs, `-dirty` with changes that are not committed; `unknown` outside git."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() if described.returncode == 0 else "unknown"

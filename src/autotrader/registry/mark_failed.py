@@ -1,0 +1,55 @@
+"""Mark a version as failed, so that it is never deployed or returned to."""
+
+from __future__ import annotations
+
+from autotrader import command
+from autotrader.config.settings import Settings
+from autotrader.domain.errors import NotFound
+from autotrader.ports.registry import Alias, ModelRegistry, ModelStatus, ModelVersion
+from autotrader.registry.actor import operator
+from autotrader.registry.lifecycle import why_not_live
+
+
+def mark_failed(
+    *, version: str, reason: str, model: str | None = None, settings: Settings, registry: ModelRegistry
+) -> command.Result:
+    """Mark a version as failed, so that it is never deployed or returned to.
+
+    It moves no alias and no traffic: where the version is live, the output says which rollback is
+    needed. Where MLflow does not answer, the mark is made all the same, and exit code 3 says that
+    MLflow does not show it yet.
+
+    Parameters
+    ----------
+    version : str
+        Semver (v1.2.3), number (7) or alias (champion, challenger, previous).
+    reason : str
+        Why; kept with the version and in the event log.
+    model : str
+        Registered model; default: the strategy's.
+    """
+    name = model or settings.strategy.strategy_id
+    marked = registry.set_status(name, version, ModelStatus.FAILED, reason=reason, actor=operator())
+    live = [alias for alias in marked.aliases if alias is not Alias.PREVIOUS]
+    lines = [f"{name} {marked.semver} is failed: {marked.reason}"]
+    if live:
+        lines.append(f"It is still {' and '.join(live)}. Roll back: {_rollback(registry, marked)}")
+    return command.Result({"version": marked, "rollback_needed": bool(live)}, "\n".join(lines))
+
+
+def _rollback(registry: ModelRegistry, failed: ModelVersion) -> str:
+    safe = Alias.PREVIOUS if Alias.CHAMPION in failed.aliases else Alias.CHAMPION
+    try:
+        found = registry.get(failed.name, safe)
+    except NotFound:
+        target = "VERSION"
+    else:
+        target = found.semver if why_not_live(found) is None else "VERSION"
+    return (
+        f"python -m autotrader.registry.rollback --from-version {failed.semver} --to-version {target} "
+        "--reason REASON"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(mark_failed))

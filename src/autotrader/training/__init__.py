@@ -1,0 +1,1 @@
+"""From features to a judged model: labels, splits, statistics, backtest, gates."""

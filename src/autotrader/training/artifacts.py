@@ -1,0 +1,148 @@
+"""Results of training steps on disk: named by content, published whole, read back as they were.
+
+A step writes into a folder whose name is a hash of all that goes into it. The folder appears with
+one rename when everything in it is on disk, so that a step killed at any instruction leaves either
+nothing or all, and the same step asked for again finds what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from autotrader.command import to_plain
+from autotrader.data.files import storage_errors, write_atomically
+from autotrader.domain.errors import BadData
+
+RESULT_FILE = "result.json"
+
+T = TypeVar("T")
+
+
+def content_key(*parts: object) -> str:
+    """A name for something that depends on these values and on nothing else.
+
+    Parameters
+    ----------
+    *parts : object
+        Anything that `command.to_plain` turns into JSON.
+
+    Returns
+    -------
+    str
+        24 hex digits of SHA-256: the chance of two of a billion being equal is below 1e-10.
+    """
+    text = json.dumps([to_plain(part) for part in parts], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def software() -> dict[str, str]:
+    """Versions of what turns data into models: another version may make another model of the same data."""
+    return {name: version(name) for name in ("autotrader", "lightgbm", "scikit-learn")}
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_json(result: object) -> Any:
+    """A step's result in JSON's own types, to hand from task to task."""
+    return to_plain(result)
+
+
+def from_json(kind: type[T], data: object) -> T:
+    """Read a step's result back from what `to_json` made of it.
+
+    Raises
+    ------
+    BadData
+        If the data is not of that kind.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValueError as error:
+        raise BadData(f"expected a {kind.__name__}, was something else: {error}") from None
+
+
+def stored_result(folder: Path, kind: type[T]) -> T | None:
+    """The result in a published folder; None where nothing is published.
+
+    Raises
+    ------
+    BadData
+        If the file is there but cannot be read as `kind`.
+    """
+    try:
+        text = (folder / RESULT_FILE).read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        data = json.loads(text)
+    except ValueError:
+        raise BadData(f"expected JSON in {folder / RESULT_FILE}: delete the folder and run again") from None
+    return from_json(kind, data)
+
+
+def write_result(folder: Path, result: object) -> None:
+    """Put a step's result beside its files."""
+    write_atomically(folder / RESULT_FILE, json.dumps(to_json(result), indent=1).encode())
+
+
+@contextlib.contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A staging folder that becomes `folder` in one rename when the block ends well.
+
+    If another process published the folder meanwhile, that one stays: same name, same content.
+
+    Raises
+    ------
+    Rejected, DependencyError
+        If the storage does not let us; nothing is left behind.
+    """
+    with storage_errors(f"write {folder}"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            yield staging
+            for path in staging.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            _sync(staging)
+            try:
+                staging.rename(folder)
+            except OSError:
+                if not (folder / RESULT_FILE).exists():
+                    raise
+            _sync(folder.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file; waits for another holder on this machine, and ends with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

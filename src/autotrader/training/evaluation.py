@@ -1,0 +1,331 @@
+"""Walk-forward judgement of the best recipe, on rows that nothing was chosen on.
+
+The family and its parameters were chosen inside the first training window; calibration and
+threshold of each fold come from its own training window. The model of the last fold is the one
+that may be registered: nothing is fitted again after it was judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from autotrader.config.settings import StrategySettings, TrainingSettings
+from autotrader.domain.errors import BadData
+from autotrader.training.artifacts import (
+    content_key,
+    exclusive,
+    file_sha256,
+    published,
+    software,
+    stored_result,
+    to_json,
+    write_result,
+)
+from autotrader.training.backtest import BacktestResult
+from autotrader.training.champion import ask_champion
+from autotrader.training.dataset import Dataset, Floats, PreparedData, open_dataset
+from autotrader.training.export import ModelFiles
+from autotrader.training.fitting import Recipe
+from autotrader.training.folds import (
+    FoldResult,
+    Forecasts,
+    instants_per_horizon,
+    read_forecasts,
+    read_importance,
+    rows_per_instant,
+    run_fold,
+)
+from autotrader.training.search import FamilySearch
+from autotrader.training.skill import Skill, measure_skill
+from autotrader.training.statistics import (
+    Difference,
+    sharpe_difference,
+    sharpe_standard_error,
+    total_difference,
+)
+from autotrader.training.strategy import StrategyRules, hold, trade
+from autotrader.training.windows import evaluation_folds
+
+log = structlog.get_logger(__name__)
+
+CURVES_FILE = "curves.npz"
+MODEL, FLAT, BUY_AND_HOLD, SHUFFLED, CHAMPION = "model", "flat", "buy_and_hold", "shuffled_labels", "champion"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The best recipe, judged.
+
+    Attributes
+    ----------
+    key : str
+        Content hash of all that went into the model: its training key.
+    folder : str
+        Holds `curves.npz`.
+    family, parameters
+        Of the recipe with the highest skill in the searches.
+    first_ts, last_ts : datetime
+        Of the rows that were judged, UTC.
+    days, required_days : float
+        Length of that window, and of the one that was asked for.
+    statement : str
+        What the window is, in a sentence.
+    folds : tuple of FoldResult
+    files : ModelFiles
+        Of the last fold's model.
+    importance : Mapping[str, float]
+        Of the last fold's model by feature, as the model itself accounts for it; sums to 1.
+    skill : Skill
+        Of the concatenated forecasts.
+    metrics : Mapping[str, Mapping[str, float or None]]
+        By name (model, flat, buy_and_hold, shuffled_labels): the backtest's figures over the window.
+    sharpe_per_bar, sharpe_standard_error : float or None
+        The latter annualised.
+    comparisons : Mapping[str, Mapping[str, float or None]]
+        Annualised Sharpe ratio of the model minus that of an opponent: value and standard error.
+    excess_standard_error : float or None
+        Of net PnL minus the best baseline's, quote currency.
+    has_champion : bool
+    champion_statement : str
+    """
+
+    key: str
+    folder: str
+    family: str
+    parameters: Mapping[str, Any]
+    first_ts: datetime
+    last_ts: datetime
+    days: float
+    required_days: float
+    statement: str
+    folds: tuple[FoldResult, ...]
+    files: ModelFiles
+    importance: Mapping[str, float]
+    skill: Skill
+    metrics: Mapping[str, Mapping[str, float | None]]
+    sharpe_per_bar: float | None
+    sharpe_standard_error: float | None
+    comparisons: Mapping[str, Mapping[str, float | None]]
+    excess_standard_error: float | None
+    has_champion: bool
+    champion_statement: str
+
+
+def evaluate_models(
+    *,
+    prepared: PreparedData,
+    searches: Sequence[FamilySearch],
+    strategy: StrategySettings,
+    training: TrainingSettings,
+    work: Path,
+    champion_onnx: Path | None = None,
+    threads: int = 1,
+) -> Evaluation:
+    """Judge the recipe with the highest skill of all searches over the evaluation window.
+
+    Parameters
+    ----------
+    prepared : PreparedData
+    searches : sequence of FamilySearch
+        At least one.
+    strategy, training
+        Costs and capital; windows and seed.
+    work : Path
+        Folder of training artefacts; the judgement goes to `evaluation/<key>` in it.
+    champion_onnx : Path or None
+        None: there is no champion.
+    threads : int
+
+    Raises
+    ------
+    BadData
+        If the training set is not what was prepared, or there is no room for one fold.
+    """
+    best = max((s.best for s in searches), key=lambda t: t.skill or 0.0)
+    recipe = Recipe(best.family, best.parameters, training.seed, threads)
+    training_key = content_key(
+        "model 1", prepared.sha256, prepared.feature_set, recipe.family, recipe.parameters, recipe.seed,
+        software(), training.lookback_days, training.fold_days, training.evaluation_days,
+        strategy.horizon_minutes, strategy.round_trip_cost_bps,
+    )  # fmt: skip
+    champion_digest = file_sha256(champion_onnx) if champion_onnx else None
+    folder = work / "evaluation" / content_key(training_key, champion_digest, strategy.allocated_capital)
+    parts = work / "folds" / training_key
+    with exclusive(work / "evaluation" / f"{folder.name}.lock"):
+        existing = stored_result(folder, Evaluation)
+        if existing is not None:
+            log.info("evaluation exists", key=training_key)
+            return existing
+        data = open_dataset(prepared)
+        rules = StrategyRules.of(strategy)
+        folds = evaluation_folds(data, training)
+        metadata = _metadata(prepared, strategy, training_key, best.family)
+        results = tuple(
+            run_fold(
+                data,
+                fold,
+                number,
+                recipe,
+                rules=rules,
+                folder=parts / f"fold-{number:03d}",
+                export_as=metadata if number == len(folds) - 1 else None,
+            )
+            for number, fold in enumerate(folds)
+        )
+        with published(folder) as staging:
+            evaluation = _judge(
+                data,
+                results,
+                [read_forecasts(parts / f"fold-{number:03d}") for number in range(len(folds))],
+                key=training_key,
+                importance=read_importance(parts / f"fold-{len(folds) - 1:03d}"),
+                folder=folder,
+                staging=staging,
+                recipe=recipe,
+                rules=rules,
+                training=training,
+                champion_onnx=champion_onnx,
+            )
+            write_result(staging, evaluation)
+    return evaluation
+
+
+def _judge(
+    data: Dataset,
+    folds: tuple[FoldResult, ...],
+    forecasts: list[tuple[Forecasts, Forecasts]],
+    *,
+    key: str,
+    importance: Floats,
+    folder: Path,
+    staging: Path,
+    recipe: Recipe,
+    rules: StrategyRules,
+    training: TrainingSettings,
+    champion_onnx: Path | None,
+) -> Evaluation:
+    own = Forecasts.joined([f for f, _ in forecasts])
+    shuffled = Forecasts.joined([f for _, f in forecasts])
+    rows = own.rows
+    paths = {
+        MODEL: _trade(data, own, rules),
+        FLAT: hold(data, rows, rules=rules, position=0.0),
+        BUY_AND_HOLD: hold(data, rows, rules=rules, position=1.0),
+        SHUFFLED: _trade(data, shuffled, rules),
+    }
+    model = paths[MODEL]
+    lags = int(data.prepared.horizon / data.prepared.interval.delta)
+    comparisons = {name: _difference(model, path, lags) for name, path in paths.items() if name != MODEL}
+    curves = dict(paths)
+    champion_statement = "there is no champion yet"
+    if champion_onnx is not None:
+        champion = ask_champion(champion_onnx, data, rows)
+        champion_statement = champion.reason
+        if champion.forecasts is not None:
+            curves[CHAMPION] = _trade(data, champion.forecasts, rules)
+            challenger = own.after(np.isin(rows, champion.forecasts.rows))
+            comparisons[CHAMPION] = _difference(_trade(data, challenger, rules), curves[CHAMPION], lags)
+    _save_curves(staging / CURVES_FILE, curves, own, data)
+
+    baselines = {name: paths[name] for name in (FLAT, BUY_AND_HOLD, SHUFFLED)}
+    best = max(baselines.values(), key=lambda path: path.metrics.net_pnl)
+    excess = total_difference(model.net_returns, best.net_returns, lags=lags)
+    first, last = folds[0].test_start, folds[-1].test_end
+    days = (last - first) / timedelta(days=1)
+    files = folds[-1].files
+    if files is None:
+        raise BadData(
+            f"expected the model's files in the last fold under {folder.parent}: delete it and run again"
+        )
+    annual = np.sqrt(model.metrics.bars_per_year)
+    return Evaluation(
+        key=key,
+        folder=str(folder),
+        family=recipe.family,
+        parameters=recipe.parameters,
+        first_ts=first,
+        last_ts=last,
+        days=days,
+        required_days=float(training.evaluation_days),
+        statement=_statement(days, training, len(folds)),
+        folds=folds,
+        files=files,
+        importance=dict(zip(data.prepared.feature_names, importance.tolist(), strict=True)),
+        skill=measure_skill(
+            own.probabilities,
+            data.label[rows],
+            instants_per_horizon=instants_per_horizon(data),
+            rows_per_instant=rows_per_instant(data),
+            seed=recipe.seed,
+        ),
+        metrics={name: to_json(path.metrics) for name, path in curves.items()},
+        sharpe_per_bar=_known(model.metrics.sharpe / annual),
+        sharpe_standard_error=_known(sharpe_standard_error(model.net_returns, lags=lags) * annual),
+        comparisons={name: to_json(difference) for name, difference in comparisons.items()},
+        excess_standard_error=_known(excess.standard_error * rules.capital),
+        has_champion=champion_onnx is not None,
+        champion_statement=champion_statement,
+    )
+
+
+def _trade(data: Dataset, forecasts: Forecasts, rules: StrategyRules) -> BacktestResult:
+    return trade(data, forecasts.rows, forecasts.score, entry_score=forecasts.entry_score, rules=rules)
+
+
+def _difference(model: BacktestResult, other: BacktestResult, lags: int) -> Difference:
+    return sharpe_difference(
+        model.net_returns, other.net_returns, bars_per_year=model.metrics.bars_per_year, lags=lags
+    )
+
+
+def _save_curves(
+    path: Path, curves: Mapping[str, BacktestResult], forecasts: Forecasts, data: Dataset
+) -> None:
+    """Equity of every path at its bars, and forecasts with what happened."""
+    arrays: dict[str, Any] = {
+        "probabilities": forecasts.probabilities,
+        "label": data.label[forecasts.rows],
+    }
+    for name, result in curves.items():
+        arrays[f"{name}_ts"] = result.ts
+        arrays[f"{name}_equity"] = result.equity / result.capital
+    model = curves[MODEL]
+    np.savez(path, **arrays, net_returns=model.net_returns)
+
+
+def _statement(days: float, training: TrainingSettings, folds: int) -> str:
+    what = f"{folds} test folds of {training.fold_days} days"
+    if days >= training.evaluation_days - 1:
+        return f"judged on {days:.0f} days out of sample in {what}"
+    return (
+        f"judged on {days:.1f} days out of sample in {what}, of {training.evaluation_days} asked for: "
+        f"history allows no more beside the {training.lookback_days} days to learn from, and gates that "
+        "need more are undecided"
+    )
+
+
+def _metadata(
+    prepared: PreparedData, strategy: StrategySettings, training_key: str, family: str
+) -> dict[str, str]:
+    return {
+        "training_key": training_key,
+        "family": family,
+        "feature_set": prepared.feature_set,
+        "strategy_id": strategy.strategy_id,
+        "interval": prepared.interval.value,
+        "horizon_minutes": str(prepared.horizon_minutes),
+        "round_trip_cost_bps": str(prepared.round_trip_cost_bps),
+        "decide_every_bars": str(prepared.sample_every_bars),
+        "data_source": ", ".join(prepared.sources),
+    }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

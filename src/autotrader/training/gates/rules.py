@@ -1,0 +1,448 @@
+"""One rule a gate: how its value is judged, and what it says of a window that is too short.
+
+A gate's bound applies to the value measured over the whole evaluation window. On a shorter window
+the value is an estimate of that, so it may condemn but not acquit: the gate fails where even the
+favourable end of the confidence interval is on the wrong side, and is undecided otherwise. What
+more data cannot take back decides at once: trades already made, a drawdown already suffered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import NormalDist
+
+from autotrader.domain import thresholds
+from autotrader.training.gates.evidence import (
+    BASELINES,
+    CHAMPION,
+    OPPONENTS_WITHOUT_CHAMPION,
+    GateEvidence,
+)
+
+_LIMITS = thresholds.GATES
+_Z = NormalDist().inv_cdf((1 + _LIMITS.confidence) / 2)
+
+
+class Kind(StrEnum):
+    """Integrity: is this the model that it claims to be. Performance: is it any good."""
+
+    INTEGRITY = "integrity"
+    PERFORMANCE = "performance"
+
+
+class Outcome(StrEnum):
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a rule found: the measured value (None: not measured), the outcome, and why."""
+
+    value: float | None
+    outcome: Outcome
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A bound and where it comes from.
+
+    Attributes
+    ----------
+    name : str
+    subject : str
+        What is measured, as a sentence begins.
+    comparison : str
+        `>`, `>=`, `<` or `<=`: what value and bound must satisfy.
+    bound : float
+    unit : str
+        `ratio`, `share`, `count` or `difference`: how numbers are printed.
+    kind : Kind
+    source : str
+    rule : Callable
+    """
+
+    name: str
+    subject: str
+    comparison: str
+    bound: float
+    unit: str
+    kind: Kind
+    source: str
+    rule: Callable[[Gate, GateEvidence], Ruling]
+
+    def holds(self, value: float) -> bool:
+        """Whether the value is on the right side of the bound."""
+        match self.comparison:
+            case ">":
+                return value > self.bound
+            case ">=":
+                return value >= self.bound
+            case "<":
+                return value < self.bound
+        return value <= self.bound
+
+    def show(self, value: float) -> str:
+        """The value as people read it."""
+        match self.unit:
+            case "share":
+                return f"{value:.1%}"
+            case "count":
+                return f"{value:,.0f}"
+            case "difference":
+                return f"{value:.1e}"
+        return f"{value:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What one gate says of one model.
+
+    Attributes
+    ----------
+    name : str
+    value : float or None
+        None: not measured.
+    comparison : str
+    bound : float
+    outcome : Outcome
+    enforced : bool
+        False: advisory in this environment.
+    kind : Kind
+    reason : str
+        One sentence with the numbers in it.
+    source : str
+    """
+
+    name: str
+    value: float | None
+    comparison: str
+    bound: float
+    outcome: Outcome
+    enforced: bool
+    kind: Kind
+    reason: str
+    source: str
+
+
+def judge(gate: Gate, evidence: GateEvidence, *, enforced: bool) -> GateResult:
+    """Apply the gate's rule, and put it in a sentence."""
+    ruling = gate.rule(gate, evidence)
+    if ruling.value is None:
+        said = f"{gate.subject} was not measured"
+    else:
+        sides = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
+        side = sides[gate.comparison] if gate.holds(ruling.value) else f"not {sides[gate.comparison]}"
+        said = f"{gate.subject} {gate.show(ruling.value)} is {side} {gate.show(gate.bound)}"
+    because = f" ({ruling.because})" if ruling.because else ""
+    return GateResult(
+        name=gate.name,
+        value=ruling.value,
+        comparison=gate.comparison,
+        bound=gate.bound,
+        outcome=ruling.outcome,
+        enforced=enforced,
+        kind=gate.kind,
+        reason=f"{said}{because}: {ruling.outcome}",
+        source=gate.source,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """How much of the history that performance gates need was judged; days are 0 if not known."""
+
+    days: float
+    needed: float
+
+    @property
+    def is_full(self) -> bool:
+        return self.days >= _LIMITS.window_coverage * self.needed
+
+    def __str__(self) -> str:
+        if self.days == 0.0:
+            return "length of the window not known"
+        return f"{self.days:,.0f} days" if self.is_full else f"{self.days:,.0f} of {self.needed:,.0f} days"
+
+
+def _window(evidence: GateEvidence) -> _Window:
+    asked = _finite(evidence.required_days)
+    needed = math.inf if asked is None else max(asked, _LIMITS.minimum_evaluation_days)
+    return _Window(max(_finite(evidence.evaluation_days) or 0.0, 0.0), needed)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _not_measured(because: str = "") -> Ruling:
+    return Ruling(None, Outcome.UNDECIDED, because)
+
+
+def _final(gate: Gate, value: float, because: str = "") -> Ruling:
+    return Ruling(value, Outcome.PASS if gate.holds(value) else Outcome.FAIL, because)
+
+
+def _over_window(
+    gate: Gate, value: float, window: _Window, *, favourable: float | None, because: str
+) -> Ruling:
+    """The value decides on a full window; on a short one only a hopeless favourable end does."""
+    if window.is_full:
+        return _final(gate, value, because)
+    if favourable is not None and not gate.holds(favourable):
+        return Ruling(value, Outcome.FAIL, because)
+    return Ruling(value, Outcome.UNDECIDED, f"{because}, too short to decide")
+
+
+def _sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
+    value, error = _finite(evidence.sharpe), _finite(evidence.sharpe_standard_error)
+    window = _window(evidence)
+    if value is None:
+        return _not_measured()
+    if error is None or error < 0:
+        return Ruling(value, Outcome.UNDECIDED, f"standard error not known, {window}")
+    because = f"standard error {error:.2f} on {window}"
+    if window.is_full and error > _LIMITS.sharpe_standard_error and gate.holds(value + _Z * error):
+        limit = _LIMITS.sharpe_standard_error
+        return Ruling(value, Outcome.UNDECIDED, f"{because}, too uncertain to decide: at most {limit:.2f}")
+    return _over_window(gate, value, window, favourable=value + _Z * error, because=because)
+
+
+def _drawdown(gate: Gate, evidence: GateEvidence) -> Ruling:
+    value, window = _finite(evidence.max_drawdown), _window(evidence)
+    if value is None:
+        return _not_measured()
+    return _over_window(gate, abs(value), window, favourable=abs(value), because=f"on {window}")
+
+
+def _win_rate(gate: Gate, evidence: GateEvidence) -> Ruling:
+    value, trades = _finite(evidence.win_rate), _finite(evidence.trades)
+    window = _window(evidence)
+    if value is None or trades is None or trades < 1:
+        return _not_measured("no closed trade" if trades == 0 else "")
+    upper = _wilson_upper(value, trades)
+    because = f"{trades:,.0f} trades on {window}"
+    return _over_window(gate, value, window, favourable=upper, because=because)
+
+
+def _trades(gate: Gate, evidence: GateEvidence) -> Ruling:
+    value, window = _finite(evidence.trades), _window(evidence)
+    if value is None or value < 0:
+        return _not_measured()
+    if gate.holds(value):
+        return Ruling(value, Outcome.PASS, f"on {window}")
+    if window.days == 0.0:
+        return Ruling(value, Outcome.UNDECIDED, str(window))
+    # Upper confidence bound of a Poisson count by its variance-stabilising square root.
+    likely = (math.sqrt(value + 1) + _Z / 2) ** 2 * window.needed / window.days
+    return _over_window(gate, value, window, favourable=likely, because=f"on {window}")
+
+
+def _excess_pnl(gate: Gate, evidence: GateEvidence) -> Ruling:
+    pnl, capital = _finite(evidence.net_pnl), _finite(evidence.allocated_capital)
+    baselines = {name: _finite(value) for name, value in (evidence.baselines or {}).items()}
+    missing = [name for name in BASELINES if baselines.get(name) is None]
+    if pnl is None or capital is None or capital <= 0 or missing:
+        return _not_measured(f"no {' and no '.join(missing)} to compare with" if missing else "")
+    worth = {name: value for name, value in baselines.items() if value is not None}
+    best = max(worth, key=lambda name: worth[name])
+    value, window = (pnl - worth[best]) / capital, _window(evidence)
+    error = _finite(evidence.excess_standard_error)
+    favourable = None
+    # Against flat alone: what buy-and-hold made in a few weeks says little of what it makes in years.
+    if error is not None and window.days > 0 and worth[best] <= 0:
+        favourable = (value + _Z * error / capital) * window.needed / window.days
+    because = f"net PnL {pnl:,.0f} against {worth[best]:,.0f} of {best} on {window}"
+    return _over_window(gate, value, window, favourable=favourable, because=because)
+
+
+def _deflated_sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
+    value, trials = _finite(evidence.deflated_sharpe_probability), _finite(evidence.trials)
+    window = _window(evidence)
+    if value is None or trials is None or trials < 1:
+        return _not_measured("" if trials is not None and trials >= 1 else "number of trials not known")
+    # The probability already weighs the window: one this low says that luck did better.
+    hopeless = value <= 1 - gate.bound
+    because = f"{trials:,.0f} trials on {window}"
+    return _over_window(gate, value, window, favourable=value if hopeless else None, because=because)
+
+
+def _overfitting(gate: Gate, evidence: GateEvidence) -> Ruling:
+    value, window = _finite(evidence.overfitting_probability), _window(evidence)
+    if value is None:
+        return _not_measured()
+    return _over_window(gate, value, window, favourable=None, because=f"on {window}")
+
+
+def _calibration(gate: Gate, evidence: GateEvidence) -> Ruling:
+    value, rows = _finite(evidence.calibration_error), _finite(evidence.calibration_rows)
+    if value is None:
+        return _not_measured()
+    if rows is None or rows < _LIMITS.calibration_rows:
+        had = "unknown number of rows" if rows is None else f"{rows:,.0f} rows"
+        return Ruling(
+            value, Outcome.UNDECIDED, f"{had}, too few to decide: at least {_LIMITS.calibration_rows:,}"
+        )
+    return _final(gate, value, f"{rows:,.0f} rows")
+
+
+def _calibration_computed(gate: Gate, evidence: GateEvidence) -> Ruling:
+    error, rows = _finite(evidence.calibration_error), _finite(evidence.calibration_rows)
+    if error is None or rows is None:
+        return _not_measured()
+    return _final(gate, rows, f"expected calibration error {error:.3f}")
+
+
+def _challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
+    if evidence.has_champion is None:
+        return _not_measured("not known whether there is a champion")
+    opponents = (CHAMPION,) if evidence.has_champion else OPPONENTS_WITHOUT_CHAMPION
+    found = {name: (evidence.comparisons or {}).get(name) for name in opponents}
+    fights = {name: fight for name, fight in found.items() if fight and math.isfinite(fight.value)}
+    if missing := [name for name in opponents if name not in fights]:
+        return _not_measured(f"no comparison with {', '.join(missing)}")
+    window = _window(evidence)
+    hardest = min(fights, key=lambda name: fights[name].value)
+    value = fights[hardest].value
+    lost = [n for n, f in fights.items() if not gate.holds(f.value + _Z * f.standard_error)]
+    certain = [n for n in lost if math.isfinite(fights[n].standard_error)]
+    champion = "" if evidence.has_champion else "no champion yet, "
+    because = f"{champion}hardest opponent {hardest}, standard error "
+    because += f"{fights[hardest].standard_error:.2f} on {window}"
+    favourable = min(fights[n].value for n in certain) if certain else None
+    return _over_window(gate, value, window, favourable=favourable, because=because)
+
+
+def _leakage(gate: Gate, evidence: GateEvidence) -> Ruling:
+    return _measured(gate, evidence.leaks)
+
+
+def _schema(gate: Gate, evidence: GateEvidence) -> Ruling:
+    return _measured(gate, evidence.schema_mismatches)
+
+
+def _parity(gate: Gate, evidence: GateEvidence) -> Ruling:
+    return _measured(gate, evidence.parity_difference)
+
+
+def _onnx(gate: Gate, evidence: GateEvidence) -> Ruling:
+    return _measured(gate, evidence.onnx_difference)
+
+
+def _measured(gate: Gate, value: float | None) -> Ruling:
+    known = _finite(value)
+    return _not_measured() if known is None or known < 0 else _final(gate, known)
+
+
+def _wilson_upper(share: float, n: float) -> float:
+    """Upper end of Wilson's (1927) interval of a binomial share."""
+    square = _Z * _Z
+    centre = share + square / (2 * n)
+    reach = _Z * math.sqrt(max(share * (1 - share), 0.0) / n + square / (4 * n * n))
+    return (centre + reach) / (1 + square / n)
+
+
+_CONTRACT = "contract, section 6"
+
+GATES: tuple[Gate, ...] = (
+    Gate("no_leakage", "Number of leaks", "<=", 0, "count", Kind.INTEGRITY, _CONTRACT, _leakage),
+    Gate("schema", "Number of columns that differ", "<=", 0, "count", Kind.INTEGRITY, _CONTRACT, _schema),
+    Gate(
+        "batch_live_parity",
+        "Largest relative difference of batch and live features",
+        "<=",
+        _LIMITS.parity_difference,
+        "difference",
+        Kind.INTEGRITY,
+        "contract, section 5",
+        _parity,
+    ),
+    Gate(
+        "onnx_equality",
+        "Largest difference of ONNX and original",
+        "<=",
+        _LIMITS.onnx_difference,
+        "difference",
+        Kind.INTEGRITY,
+        "contract, section 7; float32 probabilities",
+        _onnx,
+    ),
+    Gate(
+        "calibration_computed",
+        "Rows behind the calibration",
+        ">",
+        0,
+        "count",
+        Kind.INTEGRITY,
+        _CONTRACT,
+        _calibration_computed,
+    ),
+    Gate("sharpe", "Sharpe", ">", _LIMITS.sharpe, "ratio", Kind.PERFORMANCE, _CONTRACT, _sharpe),
+    Gate(
+        "max_drawdown",
+        "Maximum drawdown",
+        "<",
+        _LIMITS.max_drawdown,
+        "share",
+        Kind.PERFORMANCE,
+        _CONTRACT,
+        _drawdown,
+    ),
+    Gate("win_rate", "Win rate", ">", _LIMITS.win_rate, "share", Kind.PERFORMANCE, _CONTRACT, _win_rate),
+    Gate("trades", "Number of trades", ">", _LIMITS.trades, "count", Kind.PERFORMANCE, _CONTRACT, _trades),
+    Gate(
+        "net_pnl_above_baseline",
+        "Net PnL above the best baseline, of capital,",
+        ">=",
+        _LIMITS.excess_net_pnl,
+        "share",
+        Kind.PERFORMANCE,
+        _CONTRACT,
+        _excess_pnl,
+    ),
+    Gate(
+        "deflated_sharpe_probability",
+        "Probability that the Sharpe is more than luck",
+        ">=",
+        _LIMITS.deflated_sharpe_probability,
+        "share",
+        Kind.PERFORMANCE,
+        "contract, section 6; Bailey and Lopez de Prado 2014",
+        _deflated_sharpe,
+    ),
+    Gate(
+        "backtest_overfitting",
+        "Probability of backtest overfitting",
+        "<=",
+        _LIMITS.overfitting_probability,
+        "share",
+        Kind.PERFORMANCE,
+        "contract, section 6; Bailey, Borwein, Lopez de Prado and Zhu 2017",
+        _overfitting,
+    ),
+    Gate(
+        "calibration_error",
+        "Expected calibration error",
+        "<=",
+        _LIMITS.calibration_error,
+        "share",
+        Kind.PERFORMANCE,
+        _CONTRACT,
+        _calibration,
+    ),
+    Gate(
+        "challenger",
+        "Annual Sharpe above the hardest opponent's",
+        ">=",
+        0,
+        "ratio",
+        Kind.PERFORMANCE,
+        _CONTRACT,
+        _challenger,
+    ),
+)

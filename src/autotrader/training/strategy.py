@@ -1,0 +1,207 @@
+"""The strategy that is judged: forecasts become positions, positions an equity path after costs.
+
+Every instrument has an equal share of the capital. A forecast is made at every sampled bar; between
+them the position is kept, by the rules of `autotrader.execution.sizing` that the trader follows too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotrader.config.settings import StrategySettings
+from autotrader.domain.errors import BadData
+from autotrader.domain.instruments import ASSET_CLASS_OF, AssetClass, InstrumentId
+from autotrader.execution.costs import Costs
+from autotrader.execution.sizing import Sizing, target_positions
+from autotrader.training.backtest import BacktestResult, backtest, backtest_variants, combine
+from autotrader.training.calibration import Probabilities
+from autotrader.training.dataset import Dataset, Floats, PriceBars, Rows
+
+# A forecast must pay for its round trip this many times before a position is opened.
+COST_MULTIPLE = 1.0
+
+# Selling what one does not own needs a lender: spot crypto has none, equities need a locate.
+SHORTABLE = frozenset({AssetClass.FX})
+
+_QUANTILES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99)
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRules:
+    """What turns forecasts into money, whatever the model.
+
+    Attributes
+    ----------
+    holding : timedelta
+        The labels' horizon: what is forecast is held.
+    round_trip_cost_bps : float
+    capital : float
+        Of all instruments together, quote currency.
+    """
+
+    holding: timedelta
+    round_trip_cost_bps: float
+    capital: float
+
+    @classmethod
+    def of(cls, strategy: StrategySettings) -> StrategyRules:
+        return cls(
+            holding=timedelta(minutes=strategy.horizon_minutes),
+            round_trip_cost_bps=strategy.round_trip_cost_bps,
+            capital=float(strategy.allocated_capital),
+        )
+
+    @property
+    def costs(self) -> Costs:
+        return Costs.of_round_trip(self.round_trip_cost_bps)
+
+    def sizing(self, instrument: str, entry_score: float) -> Sizing:
+        """How scores of this instrument (`venue:symbol`) become positions."""
+        return Sizing(
+            entry_score=entry_score,
+            holding=self.holding,
+            cost_multiple=COST_MULTIPLE,
+            round_trip_cost_bps=self.round_trip_cost_bps,
+            shortable=ASSET_CLASS_OF[InstrumentId.parse(instrument).venue] in SHORTABLE,
+        )
+
+
+def score_of(probabilities: Probabilities) -> Floats:
+    """float64[n] in [-1, 1]: probability of a rise beyond costs minus that of a fall."""
+    return probabilities[:, 2] - probabilities[:, 0]
+
+
+def choose_entry_score(data: Dataset, rows: Rows, score: Floats, *, rules: StrategyRules) -> float:
+    """The threshold that earned most after costs on these rows; the higher one of equals.
+
+    Parameters
+    ----------
+    data : Dataset
+    rows : int64[k]
+        Rows of the training window that the model was not fitted on.
+    score : float64[k]
+        Their scores.
+    rules : StrategyRules
+
+    Returns
+    -------
+    float
+        In [0, 1): a quantile of the scores' sizes.
+    """
+    candidates = np.unique(np.quantile(np.abs(score), _QUANTILES))
+    candidates = candidates[candidates < 1.0]
+    earned = np.zeros(len(candidates))
+    for sleeve in _sleeves(data, rows, score):
+        results = backtest_variants(
+            sleeve.bars.ts,
+            sleeve.bars.open,
+            sleeve.bars.close,
+            sleeve.bars.volume,
+            sleeve.score,
+            volatility=sleeve.volatility,
+            variants=[rules.sizing(sleeve.instrument, float(c)) for c in candidates],
+            costs=rules.costs,
+            capital=rules.capital,
+            threads=1,
+        )
+        earned += [m.net_pnl for m in results.metrics]
+    return float(candidates[np.flatnonzero(earned == np.max(earned))[-1]])
+
+
+def trade(
+    data: Dataset, rows: Rows, score: Floats, *, entry_score: Floats, rules: StrategyRules
+) -> BacktestResult:
+    """Trade the scores of these rows, all instruments in one account.
+
+    Parameters
+    ----------
+    data : Dataset
+    rows : int64[k]
+        Increasing.
+    score : float64[k]
+        In [-1, 1].
+    entry_score : float64[k]
+        Threshold of the model that gave each score; models change from fold to fold.
+    rules : StrategyRules
+
+    Raises
+    ------
+    BadData
+        If there are no rows.
+    """
+    strong = np.where(np.abs(score) > entry_score, score, 0.0)
+    sleeves = list(_sleeves(data, rows, strong))
+    results = []
+    for sleeve in sleeves:
+        position = target_positions(
+            sleeve.bars.ts,
+            sleeve.score,
+            sizing=rules.sizing(sleeve.instrument, 0.0),
+            volatility=sleeve.volatility,
+        )
+        results.append(_backtest(sleeve.bars, position, rules, share=len(sleeves)))
+    return combine(results)
+
+
+def hold(data: Dataset, rows: Rows, *, rules: StrategyRules, position: float) -> BacktestResult:
+    """The baseline that keeps one position in every instrument over the window of these rows.
+
+    Parameters
+    ----------
+    position : float
+        1: buy and hold; 0: flat.
+    """
+    sleeves = list(_sleeves(data, rows, np.zeros(len(rows))))
+    return combine(
+        [_backtest(s.bars, np.full(len(s.bars.ts), position), rules, share=len(sleeves)) for s in sleeves]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sleeve:
+    """One instrument's part of a window: prices, and what is known at the close of each bar."""
+
+    instrument: str
+    bars: PriceBars
+    score: Floats
+    volatility: Floats
+
+
+def _sleeves(data: Dataset, rows: Rows, score: Floats) -> Iterator[_Sleeve]:
+    """From the first row of the window until the last forecast has run its course."""
+    if len(rows) == 0:
+        raise BadData("expected rows to trade, were none")
+    begins, ends = data.ts[rows[0]], np.max(data.end_ts[rows])
+    instruments: NDArray[np.int32] = data.instrument[rows]
+    for number in np.unique(instruments):
+        own = instruments == number
+        bars = data.bars(int(number))
+        first, stop = np.searchsorted(bars.ts, [begins, ends + np.timedelta64(1, "us")])
+        at = data.bar[rows[own]] - first
+        known_score = np.full(stop - first, np.nan)
+        known_volatility = np.full(stop - first, np.nan)
+        known_score[at] = score[own]
+        known_volatility[at] = data.volatility[rows[own]]
+        yield _Sleeve(
+            instrument=data.prepared.instruments[number].instrument,
+            bars=bars.between(first, stop),
+            score=known_score,
+            volatility=known_volatility,
+        )
+
+
+def _backtest(bars: PriceBars, position: Floats, rules: StrategyRules, *, share: int) -> BacktestResult:
+    return backtest(
+        bars.ts,
+        bars.open,
+        bars.close,
+        bars.volume,
+        position,
+        costs=rules.costs,
+        capital=rules.capital / share,
+    )

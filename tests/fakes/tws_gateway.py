@@ -1,0 +1,371 @@
+"""A stand-in for TWS or IB Gateway: speaks its socket protocol, serves bars, can be told to misbehave.
+
+In a test:
+
+    with TwsGateway({"AAPL": bars}) as gateway:
+        IbkrSettings(port=gateway.port)
+        gateway.misbehave(Fault.PACING, times=2)
+
+As a process, which prints one JSON line with its port when it listens:
+
+    python -m tests.fakes.tws_gateway --port 0 --bars FOLDER_OR_PARQUET
+
+Messages are NUL-terminated fields behind a length of four bytes, at server version 176, the newest
+that both client libraries accept. As the venue does, a history request counts its seconds back in
+trading time: asked for a day on a Sunday, it answers with Friday's bars.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import struct
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+SERVER_VERSION = 176
+NEW_YORK = ZoneInfo("America/New_York")
+SESSION = {True: (time(9, 30), time(16)), False: (time(4), time(20))}
+BAR_SECONDS = {"1 min": 60, "5 mins": 300, "15 mins": 900}
+NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: {symbol}@SMART Trades"
+PACING = "Historical Market Data Service error message:Historical data request pacing violation"
+LOST = "Connectivity between IB and Trader Workstation has been lost."
+
+
+class Fault(StrEnum):
+    """How one history request goes wrong."""
+
+    PACING = "pacing"  # error 162
+    TOO_MANY_REQUESTS = "too-many-requests"  # error 420
+    NO_DATA = "no-data"  # error 162, another one
+    NO_PERMISSION = "no-permission"  # error 162, for good
+    DISCONNECT = "disconnect"  # the socket closes in the middle of the answer
+    SILENT = "silent"  # no answer at all
+    SLOW = "slow"  # the answer takes a while
+    CONNECTIVITY_LOST = "connectivity-lost"  # 1100 instead of an answer, 1102 soon after
+    FARM_NOTICES = "farm-notices"  # 2103-2108 before a good answer
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out-of-order"
+    NAN = "nan"
+    GARBAGE = "garbage"  # fewer fields than the count promises
+    UNCLOSED = "unclosed"  # the bar in progress comes along
+
+
+class TwsGateway:
+    """A gateway on loopback, in a thread of its own.
+
+    Parameters
+    ----------
+    bars : Mapping[str, pl.DataFrame]
+        Symbol to one-minute bars: `ts`, `open`, `high`, `low`, `close`, `volume`.
+    port : int
+        0 takes a free one; read `port` afterwards.
+    taken_client_ids : set[int]
+        Refused with error 326, as if another client were connected under them.
+    """
+
+    def __init__(
+        self, bars: Mapping[str, pl.DataFrame], *, port: int = 0, taken_client_ids: set[int] | None = None
+    ) -> None:
+        self.port = port
+        self.taken_client_ids = taken_client_ids or set()
+        self.requests: list[dict[str, str]] = []
+        self.connections = 0
+        self.connected_client_ids: list[int] = []
+        self._bars = {symbol: _rows(frame) for symbol, frame in bars.items()}
+        self._faults: deque[Fault] = deque()
+        self._always: Fault | None = None
+        self._loop = asyncio.new_event_loop()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def misbehave(self, fault: Fault, *, times: int = 1) -> None:
+        """Let the next history requests go wrong, in the order told."""
+        self._faults.extend([fault] * times)
+
+    def misbehave_always(self, fault: Fault | None) -> None:
+        """Let every history request go wrong, until told None."""
+        self._always = fault
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._listening.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._converse, "127.0.0.1", self.port))
+        self.port = server.sockets[0].getsockname()[1]
+        self._listening.set()
+        self._loop.run_forever()
+        server.close()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        client = _Client(self, writer)
+        try:
+            if await reader.readexactly(4) != b"API\0":
+                return
+            await _read_frame(reader)
+            client.send(SERVER_VERSION, datetime.now(UTC).strftime("%Y%m%d %H:%M:%S UTC"))
+            while True:
+                await client.answer((await _read_frame(reader)).decode().split("\0")[:-1])
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return  # the client left, was sent away, or the gateway stops
+        finally:
+            client.leave()
+            writer.close()
+
+    def _next_fault(self) -> Fault | None:
+        return self._faults.popleft() if self._faults else self._always
+
+
+class _Client:
+    """One connection: reads requests, writes answers."""
+
+    def __init__(self, gateway: TwsGateway, writer: asyncio.StreamWriter) -> None:
+        self._gateway = gateway
+        self._writer = writer
+        self._id: int | None = None
+        self._later: set[asyncio.Task[None]] = set()
+        self._answers: dict[str, Callable[[list[str]], None]] = {
+            "71": self._start,
+            "49": lambda _: self.send(49, 1, int(datetime.now(UTC).timestamp())),
+            "9": self._contract_details,
+            "61": lambda _: self.send(62, 1),
+            "5": lambda _: self.send(53, 1),
+            "99": lambda _: self.send(102),
+            "6": lambda f: self.send(54, 1, f[3]),
+            "76": lambda f: self.send(74, 1, f[2]),
+            "7": lambda f: self.send(55, 1, f[2]),
+        }
+
+    def send(self, *fields: object) -> None:
+        body = "".join(f"{field}\0" for field in fields).encode()
+        self._writer.write(struct.pack(">I", len(body)) + body)
+
+    async def answer(self, fields: list[str]) -> None:
+        if fields[0] == "20":
+            await self._history(fields)
+        elif fields[0] in self._answers:
+            self._answers[fields[0]](fields)
+        await self._writer.drain()
+
+    def leave(self) -> None:
+        if self._id in self._gateway.connected_client_ids:
+            self._gateway.connected_client_ids.remove(self._id)
+        for task in self._later:
+            task.cancel()
+
+    def _error(self, request: str | int, code: int, text: str) -> None:
+        self.send(4, 2, request, code, text, "")
+
+    def _start(self, fields: list[str]) -> None:
+        client_id = int(fields[2])
+        if client_id in {*self._gateway.taken_client_ids, *self._gateway.connected_client_ids}:
+            self._error(-1, 326, "Unable to connect as the client id is already in use. Retry with another.")
+            raise ConnectionError(f"client id {client_id} is taken")
+        self._id = client_id
+        self._gateway.connected_client_ids.append(client_id)
+        self.send(15, 1, "DU1234567")
+        self.send(9, 1, 1)
+        for code, farm in ((2104, "Market data farm"), (2106, "HMDS data farm"), (2158, "Sec-def data farm")):
+            self._error(-1, code, f"{farm} connection is OK:stand-in")
+
+    def _contract_details(self, fields: list[str]) -> None:
+        request, symbol = fields[2], fields[4]
+        if symbol not in self._gateway._bars:
+            self._error(request, 200, "No security definition has been found for the request")
+            return
+        about = (symbol, "STK", "", 0, "", "SMART", "USD", symbol, "NMS", symbol, 265598, 0.01)
+        trade = ("", "LMT,MKT", "SMART,NASDAQ", 1, 0, symbol, "NASDAQ", "", "", "", "", "US/Eastern", "", "")
+        self.send(10, request, *about, *trade, "", "", 0, 1, "", "", "26", "", "COMMON", 1, 1, 100)
+        self.send(52, 1, request)
+
+    async def _history(self, fields: list[str]) -> None:
+        request, symbol = fields[1], fields[3]
+        names = ("end", "bar_size", "duration", "use_rth", "what_to_show", "format_date")
+        asked = dict(zip(names, fields[15:21], strict=True))
+        self._gateway.requests.append({"symbol": symbol, **asked})
+        fault = self._gateway._next_fault()
+        if symbol not in self._gateway._bars:
+            self._error(request, 200, "No security definition has been found for the request")
+            return
+        rows, start, end = _answer(self._gateway._bars[symbol], asked)
+        match fault:
+            case Fault.PACING:
+                self._error(request, 162, PACING)
+            case Fault.TOO_MANY_REQUESTS:
+                self._error(request, 420, "Invalid Real-time Query: pacing violation")
+            case Fault.NO_PERMISSION:
+                self._error(
+                    request, 162, "Historical Market Data Service error message:No market data permissions"
+                )
+            case Fault.SILENT:
+                pass
+            case Fault.CONNECTIVITY_LOST:
+                self._error(-1, 1100, LOST)
+                await asyncio.sleep(0.05)
+                self._error(-1, 1102, "Connectivity between IB and TWS has been restored- data maintained.")
+            case Fault.DISCONNECT:
+                body = _history_message(request, start, end, rows).encode()
+                self._writer.write((struct.pack(">I", len(body)) + body)[: len(body) // 2])
+                raise ConnectionError("told to disconnect")
+            case Fault.NO_DATA:
+                self._error(request, 162, NO_DATA.format(symbol=symbol))
+            case _ if not rows:
+                self._error(request, 162, NO_DATA.format(symbol=symbol))
+            case _:
+                await self._send_bars(request, start, end, rows, fault)
+
+    async def _send_bars(
+        self, request: str, start: datetime, end: datetime, rows: list[_Row], fault: Fault | None
+    ) -> None:
+        if fault is Fault.SLOW:
+            await asyncio.sleep(0.1)
+        if fault is Fault.FARM_NOTICES:
+            for code in (2103, 2105, 2107, 2108, 2104, 2106):
+                self._error(-1, code, f"notice {code}")
+        body = _history_message(request, start, end, _spoil(rows, end, fault))
+        if fault is Fault.GARBAGE:
+            body = "\0".join(body.split("\0")[:-4]) + "\0"
+        self._writer.write(struct.pack(">I", len(body.encode())) + body.encode())
+
+
+_Row = tuple[datetime, float, float, float, float, float]
+
+
+def _rows(frame: pl.DataFrame) -> list[_Row]:
+    ts = pl.col("ts").cast(pl.Datetime("us", "UTC"))
+    return frame.sort("ts").select(ts, "open", "high", "low", "close", "volume").rows()
+
+
+def _answer(bars: list[_Row], asked: Mapping[str, str]) -> tuple[list[_Row], datetime, datetime]:
+    # The venue reads UTC in both forms.
+    text = asked["end"].removesuffix(" UTC").replace(" ", "-")
+    end = datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
+    seconds, unit = asked["duration"].split()
+    if unit != "S" or not 0 < int(seconds) <= 86_400:
+        raise ConnectionError(f"the stand-in counts at most 86400 S, was {asked['duration']!r}")
+    use_rth = asked["use_rth"] == "1"
+    sessions = _sessions(bars, use_rth=use_rth)
+    start = _count_back(sessions, end, timedelta(seconds=int(seconds)))
+    inside = [
+        row
+        for row in bars
+        if start <= row[0] < end and any(opens <= row[0] < closes for opens, closes in sessions)
+    ]
+    return _merge(inside, BAR_SECONDS[asked["bar_size"]]), start, end
+
+
+def _merge(rows: list[_Row], seconds: int) -> list[_Row]:
+    """One-minute rows as longer bars."""
+    groups: dict[int, list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(int(row[0].timestamp()) // seconds * seconds, []).append(row)
+    return [
+        (
+            datetime.fromtimestamp(opens, UTC),
+            group[0][1],
+            max(row[2] for row in group),
+            min(row[3] for row in group),
+            group[-1][4],
+            sum(row[5] for row in group),
+        )
+        for opens, group in groups.items()
+    ]
+
+
+def _sessions(bars: list[_Row], *, use_rth: bool) -> list[tuple[datetime, datetime]]:
+    def at(day: date, clock: time) -> datetime:
+        return datetime.combine(day, clock, NEW_YORK).astimezone(UTC)
+
+    opens, closes = SESSION[use_rth]
+    days = sorted({row[0].astimezone(NEW_YORK).date() for row in bars})
+    return [(at(day, opens), at(day, closes)) for day in days]
+
+
+def _count_back(sessions: list[tuple[datetime, datetime]], end: datetime, duration: timedelta) -> datetime:
+    start = end
+    for opens, closes in reversed(sessions):
+        if opens >= end or duration <= timedelta(0):
+            continue
+        last = min(end, closes)
+        start = max(opens, last - duration)
+        duration -= last - start
+    return start
+
+
+def _spoil(rows: list[_Row], end: datetime, fault: Fault | None) -> list[_Row]:
+    match fault:
+        case Fault.DUPLICATE:
+            return [*rows, rows[-1]]
+        case Fault.OUT_OF_ORDER:
+            return [rows[-1], *rows[:-1]]
+        case Fault.NAN:
+            return [*rows[:-1], (rows[-1][0], float("nan"), *rows[-1][2:])]
+        case Fault.UNCLOSED:
+            return [*rows, (end, *rows[-1][1:])]
+        case _:
+            return rows
+
+
+def _history_message(request: str, start: datetime, end: datetime, rows: list[_Row]) -> str:
+    form = "%Y%m%d-%H:%M:%S"
+    fields: list[object] = [17, request, start.strftime(form), end.strftime(form), len(rows)]
+    for ts, open_, high, low, close, volume in rows:
+        average = round((high + low + close) / 3, 3)
+        fields += [int(ts.timestamp()), open_, high, low, close, volume, average, max(1, int(volume) // 100)]
+    return "".join(f"{field}\0" for field in fields)
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+    (length,) = struct.unpack(">I", await reader.readexactly(4))
+    return await reader.readexactly(length)
+
+
+def read_bars(path: Path) -> dict[str, pl.DataFrame]:
+    """Symbol to bars, from a Parquet file or from a folder's one-minute ones."""
+    files = sorted(path.glob("*_1m_*.parquet")) if path.is_dir() else [path]
+    frames = pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")
+    return {
+        str(symbol): frame for (symbol,), frame in frames.partition_by("instrument", as_dict=True).items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A stand-in TWS gateway on loopback.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--bars", type=Path, required=True, help="Parquet file, or folder of *_1m_*.parquet")
+    parser.add_argument(
+        "--fault", type=Fault, choices=list(Fault), help="how every history request goes wrong"
+    )
+    arguments = parser.parse_args()
+    with TwsGateway(read_bars(arguments.bars), port=arguments.port) as gateway:
+        gateway.misbehave_always(arguments.fault)
+        sys.stdout.write(json.dumps({"port": gateway.port, "symbols": sorted(gateway._bars)}) + "\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Real servers for tests, each on a free loopback port; a test skips where the binary is absent."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def mlflow_server(tmp: Path) -> Iterator[str]:
+    """An MLflow server that serves artefacts, with its state under the folder; yields its URI."""
+    if find_spec("mlflow") is None:
+        pytest.skip("needs mlflow: install the training extra")
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{tmp}/mlflow.db"),
+        *("--artifacts-destination", str(tmp / "artifacts")),
+    ]
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{uri}/health", timeout=1, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    with _process(command, tmp / "mlflow.log", answers, patience_seconds=180, environment=environment):
+        yield uri
+
+
+@contextlib.contextmanager
+def postgres(tmp: Path) -> Iterator[str]:
+    """An empty PostgreSQL cluster; yields the URL of its database `postgres`."""
+    found = [shutil.which("postgres"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/postgres"))]
+    binaries = [Path(name).resolve().parent for name in found if name]
+    if not binaries:
+        pytest.skip("needs PostgreSQL: apt-get install postgresql")
+    # It refuses to run as root, and its user cannot enter pytest's folders.
+    account: dict[str, Any] = {}
+    if os.getuid() == 0:
+        account = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    with tempfile.TemporaryDirectory(prefix="autotrader-postgres-", ignore_cleanup_errors=True) as folder:
+        if account:
+            shutil.chown(folder, "postgres", "postgres")
+        data = Path(folder) / "data"
+        initdb = [binaries[0] / "initdb", "-D", data, "-U", "autotrader", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, cwd=folder, **account)
+        port = free_port()
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": folder,
+            "fsync": "off",
+            "shared_buffers": "32MB",
+        }
+        command = [binaries[0] / "postgres", "-D", data, *(f"--{k}={v}" for k, v in options.items())]
+        url = f"postgresql://autotrader@127.0.0.1:{port}/postgres"
+
+        def answers() -> bool:
+            import psycopg
+
+            try:
+                psycopg.connect(url, connect_timeout=1).close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        # SIGINT is its fast shutdown: sessions are cut, nothing is waited for.
+        with _process(command, tmp / "postgres.log", answers, stop=signal.SIGINT, cwd=folder, **account):
+            yield url
+
+
+@contextlib.contextmanager
+def redis(tmp: Path) -> Iterator[str]:
+    """A Redis that keeps nothing on disk; yields its URL."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("needs Redis: apt-get install redis-server")
+    port = free_port()
+    command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(tmp)]
+
+    def answers() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    with _process(command, tmp / "redis.log", answers):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def empty_database(kind: str, tmp: Path) -> str:
+    """URL of a database of the kind, `sqlite` or `postgres`, without any table."""
+    if kind == "sqlite":
+        return f"sqlite:///{tmp}/autotrader.db"
+    import psycopg
+
+    cluster = _shared_postgres()
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(cluster, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return cluster.removesuffix("postgres") + name
+
+
+def fresh_database(kind: str, tmp: Path) -> str:
+    """URL of a database of the kind, `sqlite` or `postgres`, with all tables and no row.
+
+    PostgreSQL's is one for all tests of this process, emptied: making one takes a second.
+    """
+    url = _migrated(kind)
+    if kind == "sqlite":
+        shutil.copy(url.removeprefix("sqlite:///"), tmp / "autotrader.db")
+        return f"sqlite:///{tmp}/autotrader.db"
+    import psycopg
+
+    from autotrader.db.tables import METADATA
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY")  # type: ignore[arg-type]
+    return url
+
+
+@functools.cache
+def _migrated(kind: str) -> str:
+    from autotrader.db.engine import open_database
+
+    url = empty_database(kind, _folder_of_process())
+    open_database(url).dispose()
+    return url
+
+
+@functools.cache
+def _shared_postgres() -> str:
+    """One cluster for all tests of this process: making one takes seconds."""
+    return _exit_stack().enter_context(postgres(_folder_of_process()))
+
+
+@functools.cache
+def _folder_of_process() -> Path:
+    return Path(_exit_stack().enter_context(tempfile.TemporaryDirectory()))
+
+
+@functools.cache
+def _exit_stack() -> contextlib.ExitStack:
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack
+
+
+@contextlib.contextmanager
+def _process(
+    command: Sequence[object],
+    log: Path,
+    answers: Callable[[], bool],
+    *,
+    patience_seconds: float = 30,
+    stop: signal.Signals = signal.SIGTERM,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+            **options,
+        )
+        try:
+            deadline = time.monotonic() + patience_seconds
+            while not answers():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")
+                time.sleep(0.05)
+            yield
+        finally:
+            _end_group(process, stop)
+
+
+def _end_group(process: subprocess.Popen[bytes], stop: signal.Signals) -> None:
+    """End the process and all that it started, which share its process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, stop)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,77 @@
+"""`python -m autotrader.connectors.binance_ws test_connection`."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from autotrader import command
+from autotrader.apps.exchange.server import StandInExchange
+from autotrader.connectors.binance_ws import __main__ as noun
+from autotrader.connectors.binance_ws.source import BinanceSource
+from autotrader.domain.errors import ExitCode
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], tuple[int, dict[str, Any]]]:
+    def run(rest_url: str) -> tuple[int, dict[str, Any]]:
+        monkeypatch.setenv("AUTOTRADER_BINANCE__REST_URL", rest_url)
+        code = command.run_noun("autotrader.connectors.binance_ws", noun.VERBS, ["test_connection", "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_a_venue_that_answers_is_done(
+    run: Callable[[str], tuple[int, dict[str, Any]]], exchange: StandInExchange
+) -> None:
+    code, report = run(exchange.rest_url)
+    assert code == ExitCode.DONE
+    assert report["ok"] is True
+    assert report["latency_ms"] > 0
+
+
+def test_a_venue_that_does_not_answer_is_unreachable(
+    run: Callable[[str], tuple[int, dict[str, Any]]],
+) -> None:
+    code, report = run("http://127.0.0.1:1")
+    assert code == ExitCode.UNREACHABLE
+    assert report["ok"] is False
+    assert "127.0.0.1:1" in report["reason"]
+
+
+def test_a_name_server_that_does_not_answer_holds_nobody_up(
+    run: Callable[[str], tuple[int, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: time.sleep(20))
+    monkeypatch.setattr("autotrader.connectors.binance_ws.source.CONNECTION_TEST_SECONDS", 0.3)
+    began = time.monotonic()
+    code, _ = run("https://venue.invalid")
+    assert code == ExitCode.UNREACHABLE
+    assert time.monotonic() - began < 5
+    asking = [thread for thread in threading.enumerate() if thread.name == "resolve venue.invalid"]
+    assert [thread.daemon for thread in asking] == [True]  # or the interpreter would wait for it
+
+
+async def test_names_are_resolved(exchange: StandInExchange, connect: Callable[..., BinanceSource]) -> None:
+    source = connect()
+    by_name = exchange.rest_url.replace("127.0.0.1", "localhost")
+    source._settings = source._settings.model_copy(update={"rest_url": by_name})
+    assert (await source.test_connection()).ok
+
+
+def test_the_package_imports_no_client_library() -> None:
+    package = "autotrader.connectors.binance_ws"
+    program = f"import sys, {package}.__main__; print({{'binance', 'aiohttp'}} & {{*sys.modules}})"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"

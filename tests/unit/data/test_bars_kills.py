@@ -1,0 +1,117 @@
+"""A load that is killed anywhere, or runs beside another, leaves the tables as if it had not been."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from autotrader.data.bars import BarStore
+from autotrader.data.lake import Lake
+from autotrader.data.schemas import KEY
+from tests.fakes.holds import InMemoryHolds
+from tests.unit.data.frames import FETCHED, MINUTE, START, stored_bars
+from tests.unit.data.kills import finished, killed_after, killed_at_line, lines_to_die_at
+
+KILLS = int(os.environ.get("KILLS", "8"))  # how many moments, spread over the whole of a load
+FIRST = FETCHED
+SECOND = FETCHED + timedelta(days=1)
+
+
+def store(folder: Path) -> BarStore:
+    return BarStore(Lake(str(folder)), InMemoryHolds())
+
+
+def load_and_restate(folder: Path) -> None:
+    """Two loads of two instruments: the second restates some bars and brings new ones."""
+    bars = store(folder)
+    names = ["BTCUSDT", "ETHUSDT"]
+    bars.upsert([stored_bars(n, seen_at=FIRST) for n in names], commit_key="first")
+    again = [
+        stored_bars(
+            n, minutes=60, start=START + 30 * MINUTE, close_shift=1, fetched_at=SECOND, seen_at=SECOND
+        )
+        for n in names
+    ]
+    bars.upsert(again, commit_key="second")
+
+
+def tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    bars = store(folder)
+    return bars.bars.read(), bars.history.read()
+
+
+def assert_same_tables(folder: Path, reference: Path) -> None:
+    for found, expected in zip(tables(folder), tables(reference), strict=True):
+        assert_frame_equal(found, expected)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reference") / "lake"
+    assert finished((load_and_restate, folder))
+    assert [len(t) for t in tables(folder)] == [180, 60]
+    return folder
+
+
+def test_killed_at_any_line_and_run_again_the_tables_are_the_same(tmp_path: Path, reference: Path) -> None:
+    lines = lines_to_die_at(load_and_restate, tmp_path / "counted", count=KILLS, seed=20240229)
+    for number, line in enumerate(lines):
+        folder = tmp_path / f"killed-{number}"
+        assert killed_at_line(load_and_restate, folder, line)
+        standing, _ = tables(folder)
+        assert not standing.select(KEY).is_duplicated().any()
+        assert finished((load_and_restate, folder))
+        assert_same_tables(folder, reference)
+        assert store(folder).bars.damaged() == {}
+
+
+@pytest.mark.parametrize("milliseconds", [30, 60, 90, 130])
+def test_killed_from_outside_and_run_again_the_tables_are_the_same(
+    tmp_path: Path, reference: Path, milliseconds: int
+) -> None:
+    killed_after(load_and_restate, tmp_path, milliseconds / 1000)
+    assert finished((load_and_restate, tmp_path))
+    assert_same_tables(tmp_path, reference)
+
+
+def test_leftovers_of_a_kill_are_vacuumed_and_nothing_else(tmp_path: Path, reference: Path) -> None:
+    lines = list(lines_to_die_at(load_and_restate, tmp_path / "counted", count=8, seed=1))
+    assert killed_at_line(load_and_restate, tmp_path / "lake", lines[-2])
+    assert finished((load_and_restate, tmp_path / "lake"))
+    store(tmp_path / "lake").bars.vacuum(retention=timedelta(0))
+    assert_same_tables(tmp_path / "lake", reference)
+
+
+def test_the_same_load_in_two_processes_at_once_is_done_once(tmp_path: Path, reference: Path) -> None:
+    assert finished((load_and_restate, tmp_path), (load_and_restate, tmp_path))
+    assert_same_tables(tmp_path, reference)
+
+
+def write_odd(folder: Path) -> None:
+    _write_overlapping(folder, "odd")
+
+
+def write_even(folder: Path) -> None:
+    _write_overlapping(folder, "even")
+
+
+def _write_overlapping(folder: Path, who: str) -> None:
+    bars = store(folder)
+    for n in range(8):
+        frames = [
+            stored_bars(name, minutes=20, start=START + 10 * n * MINUTE) for name in ("BTCUSDT", "ETHUSDT")
+        ]
+        bars.upsert(frames, commit_key=f"{who}-{n}")
+
+
+def test_two_writers_of_the_same_keys_at_once_double_and_lose_none(tmp_path: Path) -> None:
+    assert finished((write_odd, tmp_path), (write_even, tmp_path))
+    standing, past = tables(tmp_path)
+    expected = [stored_bars(name, minutes=90) for name in ("BTCUSDT", "ETHUSDT")]
+    assert_frame_equal(standing, pl.concat(expected))
+    assert past.is_empty()
