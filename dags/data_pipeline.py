@@ -17,7 +17,7 @@ others, but its task fails, and so does the run. Mode `reprocess` reads the arch
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, dag, task, task_group
@@ -34,7 +34,6 @@ FEATURES = Asset("features")
     description="Market data of all venues into bars and features",
     doc_md=__doc__,
     schedule="0 2 * * *",
-    start_date=datetime(2024, 1, 1),  # noqa: DTZ001  Airflow reads it as UTC
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),

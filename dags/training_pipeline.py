@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, dag, task
@@ -31,7 +31,6 @@ MODEL = Asset("model")
     description="Features into a judged model in the registry",
     doc_md=__doc__,
     schedule="0 3 * * 0",
-    start_date=datetime(2024, 1, 1),  # noqa: DTZ001  Airflow reads it as UTC
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),

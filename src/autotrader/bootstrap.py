@@ -155,6 +155,18 @@ class Container:
             self.engine.dispose()
 
 
+def configure_process() -> None:
+    """Send logs to stderr as the settings say; for a process of our own, not inside Airflow's.
+
+    Raises
+    ------
+    ConfigurationError
+        If a setting is wrong.
+    """
+    log = load_settings().log
+    configure_logging(level=log.level, form=log.format)
+
+
 def _providers() -> dict[str, Callable[[Container], Any]]:
     """By dotted name of the type, so that asking for one imports no other."""
     return {
@@ -204,7 +216,6 @@ def open_ports(wanted: Mapping[str, type], settings: Settings | None = None) -> 
         If a setting is wrong.
     """
     container = Container(settings or load_settings())
-    configure_logging(level=container.settings.log.level, form=container.settings.log.format)
     providers = _providers()
     unknown = [f"{name}: {kind}" for name, kind in wanted.items() if _name(kind) not in providers]
     if unknown:

@@ -93,6 +93,7 @@ def run(verb: Callable[..., object], argv: Sequence[str] | None = None, *, prog:
     as_json = arguments.pop("_json")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:
+        importlib.import_module("autotrader.bootstrap").configure_process()
         with bound(verb, values) as call:
             outcome = call()
     except AutotraderError as error:
@@ -181,6 +182,8 @@ def to_plain(value: object) -> Any:
             return [to_plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if hasattr(value, "tolist"):  # a number or an array of numpy
+        return to_plain(value.tolist())
     if hasattr(value, "model_dump"):  # a pydantic model: secrets come out masked
         return value.model_dump(mode="json")
     return str(value)

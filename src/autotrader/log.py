@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -20,13 +20,21 @@ _SECRET_TEXT = re.compile(
 
 
 def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace what looks like a secret, by name and inside text."""
-    for name, value in event.items():
-        if _SECRET_NAMES.search(name):
-            event[name] = "***"
-        elif isinstance(value, str):
-            event[name] = mask_text(value)
-    return event
+    """Replace what looks like a secret, by name and inside text, however deep it lies."""
+    return {name: _masked(name, value) for name, value in event.items()}
+
+
+def _masked(name: str, value: object) -> object:
+    if _SECRET_NAMES.search(name):
+        return "***"
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {str(k): _masked(str(k), v) for k, v in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_masked("", v) for v in value]
+    return mask_text(str(value))
 
 
 def mask_text(text: str) -> str:
@@ -51,23 +59,23 @@ def configure_logging(*, level: str, form: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        mask_secrets,
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # Plain tracebacks: the pretty ones print local variables, secrets among them.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [
-            structlog.processors.format_exc_info,
-            structlog.processors.EventRenamer("message"),
-            mask_secrets,
-            structlog.processors.JSONRenderer(default=str),
-        ]
+        else [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                mask_secrets,
+                *renderer,
+            ],
         )
     )
     root = logging.getLogger()

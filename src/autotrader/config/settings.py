@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -278,7 +279,9 @@ def load_settings(*, of_stack: bool = True) -> Settings:
     except ValidationError as error:
         raise ConfigurationError("; ".join(_lines(error))) from None
     except SettingsError as error:  # a whole section that is given as JSON, and is none
-        raise ConfigurationError(f"{PREFIX}...: expected JSON of a section, was an {error}") from None
+        section = re.search(r'field "(\w+)"', str(error))
+        name = f"{PREFIX}{section.group(1).upper()}" if section else f"{PREFIX}..."
+        raise ConfigurationError(f"{name}: expected JSON, was something else") from None
 
 
 def _lines(error: ValidationError) -> list[str]:

@@ -78,8 +78,13 @@ def _explained(doing: str, error: OSError) -> DependencyError:
     return DependencyError(f"cannot {doing}: {error.strerror or ' '.join(str(error).split())}")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Make the file with this content, durably: after a crash it is there whole or not at all.
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Make the file with this content: whoever looks, now or after a kill, finds it whole or not at all.
+
+    Parameters
+    ----------
+    durable : bool
+        Whether the same holds after a power cut: costs a sync of the file and of its folder.
 
     Raises
     ------
@@ -88,17 +93,30 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     with storage_errors(f"write {path}"):
+        changed = [path.parent, *_missing_parents(path.parent)]
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        if durable:
+            for folder in changed:
+                _sync_folder(folder)
+
+
+def _missing_parents(folder: Path) -> list[Path]:
+    """Parents in which an entry is made when the folder is: those of missing folders."""
+    missing = []
+    while not folder.exists():
+        folder = folder.parent
+        missing.append(folder)
+    return missing
 
 
 def _sync_folder(folder: Path) -> None:

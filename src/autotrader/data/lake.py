@@ -361,21 +361,20 @@ class LakeTable:
         missing = [c for c in self.schema if c not in frame.columns]
         if missing:
             raise BadData(f"expected the columns of {self.name}, was without {', '.join(missing)}")
-        for column in self.partition_by:
-            if frame[column][0] is None or not frame[column].eq_missing(frame[column][0]).all():
-                raise BadData(f"expected one {column} in a frame for {self.name}, was several")
-        keys = frame.select(self.row_key)
-        if len(self.row_key) == 1:
-            sound = (
-                bool((keys[SORT_COLUMN].diff().slice(1) > timedelta(0)).all())
-                and not keys[SORT_COLUMN].has_nulls()
-            )
-        else:
-            sound = keys[SORT_COLUMN].is_sorted() and not keys.is_duplicated().any()
-        if not sound:
-            raise BadData(
-                f"expected rows sorted by {', '.join(self.row_key)} without doubles for {self.name}"
-            )
+        ts = pl.col(SORT_COLUMN)
+        before = ts.shift(1)
+        ascending = ((ts > before) if len(self.row_key) == 1 else (ts >= before)).slice(1)
+        found = frame.select(
+            *(pl.col(c).eq_missing(pl.col(c).first()).all() for c in self.partition_by),
+            (ascending.all(ignore_nulls=False) & ts.first().is_not_null()).alias(SORT_COLUMN),
+        ).row(0, named=True)
+        several = [c for c in self.partition_by if not found[c] or frame[c][0] is None]
+        if several:
+            raise BadData(f"expected one {' and one '.join(several)} in a frame for {self.name}, was several")
+        doubled = len(self.row_key) > 1 and frame.select(self.row_key).is_duplicated().any()
+        if doubled or not found[SORT_COLUMN]:
+            named = ", ".join(self.row_key)
+            raise BadData(f"expected rows sorted by {named} without doubles for {self.name}, was otherwise")
         return tuple(frame[c][0] for c in self.partition_by)
 
     # --------------------------------------------------------------------------- maintenance

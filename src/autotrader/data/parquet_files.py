@@ -81,7 +81,11 @@ def _write(root: Path, folder: str, partition: Partition, rows: pl.DataFrame) ->
             unfinished.parent.mkdir(parents=True, exist_ok=True)
             try:
                 rows.write_parquet(
-                    unfinished, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP_ROWS
+                    unfinished,
+                    compression="zstd",
+                    compression_level=1,
+                    row_group_size=_ROW_GROUP_ROWS,
+                    statistics=rows.height > _ROW_GROUP_ROWS,  # of one group, the log knows the span
                 )
             except pl.exceptions.PolarsError as error:  # rows of known types: the storage's fault
                 raise OSError(str(error)) from error

@@ -7,7 +7,7 @@ reason to refuse a row: markets do jump.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -89,29 +89,41 @@ def check_page(rows: pl.DataFrame, page: Asked | RawPage) -> CheckedPage:
     Of equal duplicates the first stays. Of duplicates that differ none does: nothing says which
     is right. The first and the last row of a page cannot be told to be a spike.
     """
-    rows = rows.select(list(DECODED_BARS)).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    rows = rows.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), *DECODED_BARS)
     in_order = rows["ts"].drop_nulls().is_sorted()
-    reasons = {
-        name: rows.select(test.fill_null(value=True)).to_series() for name, test in _tests(page).items()
-    }
-    bad = pl.any_horizontal(list(reasons.values())) if rows.height else pl.lit(value=False)
-    sound = rows.filter(~bad) if rows.height else rows
-    reasons |= {name: rows["row"].is_in(found.implode()) for name, found in _refused_together(sound).items()}
-    named = rows.with_columns(
-        pl.concat_str(
-            [pl.when(flags).then(pl.lit(name)) for name, flags in reasons.items()],
-            separator=",",
-            ignore_nulls=True,
-        ).alias("reason")
+    flags = rows.select(test.fill_null(value=True).alias(name) for name, test in _tests(page).items())
+    bad = (
+        flags.select(pl.any_horizontal(pl.all())).to_series()
+        if rows.height
+        else pl.Series([], dtype=pl.Boolean)
     )
-    refused = named.filter(pl.col("reason") != "").with_columns(
-        pl.lit(page.venue.value).alias("venue"),
-        pl.lit(page.instrument).alias("instrument"),
-        pl.lit(page.interval.value).alias("interval"),
-        pl.col("ts").fill_null(page.start),
-    )
-    clean = named.filter(pl.col("reason") == "").select(list(DECODED_BARS)).sort("ts")
+    sound = rows.filter(~bad).sort("ts", maintain_order=True)
+    by_others = _refused_together(sound)
+    if not bad.any() and not any(len(found) for found in by_others.values()):
+        return CheckedPage(sound.drop("row"), _refused(rows.clear(), page, []), in_order)
+    reasons = [(name, flags[name]) for name in flags.columns]
+    reasons += [(name, rows["row"].is_in(found.implode())) for name, found in by_others.items()]
+    refused = _refused(rows, page, reasons)
+    clean = sound.join(refused.select("row"), on="row", how="anti", maintain_order="left").drop("row")
     return CheckedPage(clean, refused, in_order)
+
+
+def _refused(
+    rows: pl.DataFrame, page: Asked | RawPage, reasons: Sequence[tuple[str, pl.Series]]
+) -> pl.DataFrame:
+    """Rows for which a reason holds, under the page's identity, with the reasons."""
+    named = [pl.when(flags).then(pl.lit(name)) for name, flags in reasons]
+    joined = pl.concat_str(named, separator=",", ignore_nulls=True) if named else pl.lit("")
+    return (
+        rows.with_columns(joined.alias("reason"))
+        .filter(pl.col("reason") != "")
+        .with_columns(
+            pl.lit(page.venue.value).alias("venue"),
+            pl.lit(page.instrument).alias("instrument"),
+            pl.lit(page.interval.value).alias("interval"),
+            pl.col("ts").fill_null(page.start),
+        )
+    )
 
 
 def missing_finding(
@@ -126,17 +138,17 @@ def missing_finding(
     present : pl.Series of Datetime
     """
     there = np.isin(expected, present.dt.replace_time_zone(None).to_numpy())
-    share = 1 - there.mean() if len(expected) else 0.0
     missing = expected[~there]
+    share = len(missing) / max(len(expected), 1)
     evidence = {
         "expected": len(expected),
         "missing": len(missing),
-        "share": round(float(share), 6),
+        "share": round(share, 6),
         "first_missing": [str(m) + "Z" for m in missing[:5].astype("datetime64[s]")],
     }
     reason = f"{subject} lacks {len(missing)} of {len(expected)} expected bars ({share:.2%})"
     limits = (DATA_QUALITY.missing_share_warning, DATA_QUALITY.missing_share_critical)
-    return Finding("missing_share", _graded(float(share), *limits), reason, evidence)
+    return Finding("missing_share", _graded(share, *limits), reason, evidence)
 
 
 def refused_findings(subject: str, refused: pl.DataFrame, total: int) -> list[Finding]:
@@ -178,8 +190,8 @@ def series_findings(subject: str, rows: pl.DataFrame) -> list[Finding]:
     runs = rows.select(flat.fill_null(value=False).rle().struct.unnest())
     longest = int(runs.filter(pl.col("value"))["len"].max() or 0)  # type: ignore[arg-type]
     stale = longest >= DATA_QUALITY.stale_run_bars
-    moves = rows.select("ts", _move(pl.col("close"), pl.col("close").shift(1)).alias("move"))
-    jumps = moves.filter(pl.col("move") > _jump_limit(moves["move"]))
+    moves = np.abs(np.diff(np.log(rows["close"].to_numpy())))
+    jumps = rows["ts"][1:].filter(pl.Series(moves > _jump_limit(moves)))
     return [
         Finding(
             "stale_run",
@@ -189,9 +201,9 @@ def series_findings(subject: str, rows: pl.DataFrame) -> list[Finding]:
         ),
         Finding(
             "jump",
-            Severity.WARNING if jumps.height else Severity.HEALTHY,
-            f"{subject} has {jumps.height} jumps",
-            {"count": jumps.height, "at": [t.isoformat() for t in jumps["ts"].head(5)]},
+            Severity.WARNING if len(jumps) else Severity.HEALTHY,
+            f"{subject} has {len(jumps)} jumps",
+            {"count": len(jumps), "at": [t.isoformat() for t in jumps.head(5)]},
         ),
     ]
 
@@ -249,34 +261,32 @@ def _off_grid(ts: pl.Expr, page: Asked | RawPage) -> pl.Expr:
 
 
 def _refused_together(sound: pl.DataFrame) -> dict[str, pl.Series]:
-    """Positions of rows that others of the page show to be bad."""
-    several = sound.filter(pl.col("ts").is_duplicated())
-    same = several.filter(pl.struct(BAR_VALUES).n_unique().over("ts") == 1)
-    conflicting = several.join(same.select("row"), on="row", how="anti")
-    repeated = same.filter(pl.col("row") != pl.col("row").min().over("ts"))
-    single = sound.join(pl.concat([conflicting, repeated]).select("row"), on="row", how="anti").sort("ts")
-    close = pl.col("close")
-    limit = _jump_limit(single.select(_move(close, close.shift(1))).to_series())
-    spikes = single.filter(
-        _move(close, close.shift(1)) > limit,
-        _move(close, close.shift(-1)) > limit,
-        _move(close.shift(1), close.shift(-1)) <= limit,
-    )
+    """Positions of rows, sorted by ts, that others of the page show to be bad."""
+    repeated = conflicting = sound["row"].clear()
+    single = sound
+    if sound["ts"].is_duplicated().any():
+        several = sound.filter(pl.col("ts").is_duplicated())
+        same = several.filter(pl.struct(BAR_VALUES).n_unique().over("ts") == 1)
+        conflicting = several.join(same, on="row", how="anti")["row"]
+        repeated = same.filter(pl.col("row") != pl.col("row").min().over("ts"))["row"]
+        single = sound.filter(~pl.col("row").is_in(pl.concat([conflicting, repeated]).implode()))
+    close = single["close"].to_numpy()
+    moves = np.abs(np.diff(np.log(close)))
+    limit = _jump_limit(moves)
+    away, back = moves[:-1] > limit, moves[1:] > limit
+    over = np.abs(np.log(close[2:]) - np.log(close[:-2])) <= limit
     return {
-        "duplicate": repeated["row"],
-        "conflicting_duplicate": conflicting["row"],
-        "spike": spikes["row"],
+        "duplicate": repeated,
+        "conflicting_duplicate": conflicting,
+        "spike": single["row"][1:-1].filter(pl.Series(away & back & over))
+        if len(close) > 2
+        else repeated.clear(),
     }
 
 
-def _move(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    """Absolute log return."""
-    return (a / b).log().abs()
-
-
-def _jump_limit(moves: pl.Series) -> float:
-    median = moves.drop_nulls().median()
-    typical = median if isinstance(median, float) and np.isfinite(median) else 0.0
+def _jump_limit(moves: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """Absolute log return above which a move is out of the ordinary."""
+    typical = float(np.median(moves)) if len(moves) else 0.0
     return max(DATA_QUALITY.spike_floor, DATA_QUALITY.spike_median_returns * typical)
 
 

@@ -187,8 +187,10 @@ class Write:
         return read_files(self._log.root, files, columns=self._columns, start=start, end=end)
 
     def _in_form(self, rows: pl.DataFrame) -> pl.DataFrame:
-        rows = rows.select(self._columns)
         schema = self._log.schema
+        if rows.is_empty():
+            return pl.DataFrame(schema={c: schema[c] for c in self._columns})
+        rows = rows.select(self._columns)
         wrong = [f"{c}: {t} instead of {schema[c]}" for c, t in rows.schema.items() if t != schema[c]]
         if wrong:
             raise BadData(f"expected the types of {self._log.root.name}, was {', '.join(wrong)}")

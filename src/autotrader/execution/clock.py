@@ -7,7 +7,8 @@ from datetime import timedelta
 import numpy as np
 
 from autotrader.domain.errors import BadData
-from autotrader.execution.arrays import Integers, Times, njit
+from autotrader.execution.arrays import Integers, Times
+from autotrader.execution.compiled import njit
 
 DAY_US = 86_400_000_000
 YEAR_US = 365 * DAY_US

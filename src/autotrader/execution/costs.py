@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from autotrader.domain.errors import ConfigurationError
-from autotrader.execution.arrays import njit
+from autotrader.execution.compiled import njit
 
 BPS = 1e-4
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotrader.domain.errors import BadData
-from autotrader.execution.arrays import Floats, Integers, Times, njit
+from autotrader.execution.arrays import Floats, Integers, Times
 from autotrader.execution.clock import microseconds
+from autotrader.execution.compiled import njit
 from autotrader.execution.costs import BPS, Costs, borrow_cost, trade_cost
 
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from autotrader.domain.errors import BadData, ConfigurationError
-from autotrader.execution.arrays import Floats, Integers, Times, njit
+from autotrader.execution.arrays import Floats, Integers, Times
 from autotrader.execution.clock import bar_length, bars_per_year, microseconds
+from autotrader.execution.compiled import njit
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,11 +105,11 @@ def find_leaks(
     ----------
     compute : Compute
     bars : pl.DataFrame
-        More than twice the lookback, so that cuts lie where features have values.
+        Several times the lookback, so that most cuts lie where features have values.
     names : sequence of str
         Features to search.
     cuts : int
-        Instants at which the future begins, drawn from the second half of the bars.
+        Instants at which the future begins: near the first bar, before the last, drawn between.
 
     Raises
     ------
@@ -119,12 +119,12 @@ def find_leaks(
     if bars.height < 4:
         raise BadData(f"expected bars to cut in two, was {bars.height}: give more history")
     random = np.random.default_rng(seed)
-    # The last possible cut is always tried: it shows a leak of a single bar most surely.
-    drawn = random.integers(bars.height // 2, bars.height - 1, cuts - 1)
+    # A leak of a single bar shows most surely at the last cut, one into the warm-up at the first.
+    drawn = random.integers(2, bars.height - 2, max(cuts - 2, 0)).tolist()
     whole = compute(bars)
     found: dict[str, Leak] = {}
     comparisons = 0
-    for cut in {int(c) for c in drawn} | {bars.height - 2}:
+    for cut in sorted({1, bars.height - 2, *drawn}):
         for treatment, treated in _treatments(bars, cut + 1, random):
             comparisons += 1
             other = compute(treated)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
 from autotrader.ingestion.staging import StagedPages, folder_of, write_entries
@@ -11,6 +13,9 @@ from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import Archive, ArchiveEntry
 
 ENTRIES = "archived.json"
+
+_THREADS = 8
+_PAGES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,12 @@ class Archived:
 def archive_staged(archive: Archive, assignment: Assignment, *, staging: Path) -> Archived:
     """Store the assignment's staged pages and list them in order of their windows."""
     folder = folder_of(staging, assignment)
-    return _listed(assignment, folder, [archive.store(page) for page in StagedPages(folder)])
+    pages = iter(StagedPages(folder))
+    entries: list[ArchiveEntry] = []
+    with ThreadPoolExecutor(_THREADS) as pool:  # compression and syncing need not wait for one another
+        while some := list(islice(pages, _PAGES_AT_ONCE)):
+            entries += pool.map(archive.store, some)
+    return _listed(assignment, folder, entries)
 
 
 def find_archived(archive: Archive, assignment: Assignment, *, staging: Path) -> Archived:

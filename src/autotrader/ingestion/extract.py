@@ -120,18 +120,22 @@ async def _extract(
         staged = StagedPages(folder)
         resumed, received, failure = len(staged), 0, None
         async with turns:
-            try:
-                start = staged.resume_at(assignment.start)
-                pages = source.pages(assignment.instrument, assignment.interval, start, assignment.end)
-                async for page in pages:
+            start = staged.resume_at(assignment.start)
+            pages = source.pages(assignment.instrument, assignment.interval, start, assignment.end)
+            while failure is None:
+                try:
+                    page = await anext(pages)
+                except StopAsyncIteration:
+                    break
+                except (DependencyError, NotFound, BadData) as error:
+                    log.warning("instrument not extracted", instrument=str(assignment.id), reason=str(error))
+                    errors.append(error)
+                    failure = f"{type(error).__name__}: {error}"
+                else:
                     staged.add(page)
                     received += len(page.payload)
                     if progress is not None:
                         progress(assignment, page.end)
-            except (DependencyError, NotFound, BadData) as error:
-                log.warning("instrument not extracted", instrument=str(assignment.id), reason=str(error))
-                errors.append(error)
-                failure = f"{type(error).__name__}: {error}"
         return Extracted(assignment, str(folder), len(staged), resumed, received, failure)
 
     found = VenueExtract(source.venue, tuple(await asyncio.gather(*(one(a) for a in assignments))))

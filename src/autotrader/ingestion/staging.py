@@ -7,10 +7,9 @@ again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -38,7 +37,8 @@ class StagedPages:
 
     def add(self, page: RawPage) -> None:
         """Keep the page, whole or not at all."""
-        write_atomically(self._folder / f"{page.start:{_TIME}}-{page.end:{_TIME}}.gz", encode_page(page))
+        path = self._folder / f"{page.start:{_TIME}}-{page.end:{_TIME}}.gz"
+        write_atomically(path, encode_page(page), durable=False)
 
     def resume_at(self, start: datetime) -> datetime:
         """End of the pages that join without a hole from `start`; `start` if there are none."""
@@ -96,7 +96,8 @@ def write_frame(path: Path, rows: pl.DataFrame) -> None:
 
 def write_entries(path: Path, entries: Sequence[ArchiveEntry]) -> None:
     """Stage the list of archived pages."""
-    write_json(path, {"entries": [[e.key, e.sha256] for e in entries]})
+    content = {"entries": [[e.key, e.sha256] for e in entries]}
+    write_atomically(path, json.dumps(content, indent=1).encode(), durable=False)
 
 
 def read_entries(path: Path) -> list[ArchiveEntry]:
@@ -112,11 +113,6 @@ def read_entries(path: Path) -> list[ArchiveEntry]:
     except FileNotFoundError:
         raise NotFound(f"expected the list of archived pages at {path}, was nothing: archive first") from None
     return [ArchiveEntry(key, sha256) for key, sha256 in json.loads(content)["entries"]]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the object, whole or not at all."""
-    write_atomically(path, json.dumps(content, indent=1).encode())
 
 
 def _read_time(text: str, path: Path) -> datetime:

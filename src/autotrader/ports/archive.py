@@ -33,7 +33,7 @@ class Archive(Protocol):
     """Content-hashed, gzip-compressed raw pages. Storing the same page twice stores it once."""
 
     def store(self, page: RawPage) -> ArchiveEntry:
-        """Write the page durably (atomic: it is there whole or not at all)."""
+        """Write the page durably (atomic: it is there whole or not at all). Threads may call it at once."""
         ...
 
     def load(self, entry: ArchiveEntry) -> RawPage:

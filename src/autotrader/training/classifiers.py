@@ -203,12 +203,12 @@ def _load_skops(path: Path, *, threads: int) -> tuple[Classifier, Calibration]:
 def _load_lightgbm(path: Path, *, threads: int) -> tuple[Classifier, Calibration]:
     import lightgbm
 
-    text = path.read_text()
+    text = path.read_text(errors="replace")
     line = re.search(rf"^{_CALIBRATION_LINE}=(.*)$", text, re.MULTILINE)
     if line is None:
         raise BadData(f"expected a line {_CALIBRATION_LINE}=... in {path.name}, was none")
     try:
-        booster = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+        booster = lightgbm.Booster(model_str=text)
         calibration = _calibration(json.loads(line.group(1)))
     except (lightgbm.basic.LightGBMError, ValueError) as error:
         raise BadData(f"expected a LightGBM text model in {path.name}: {error}") from None

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from autotrader.domain.errors import BadData
-from autotrader.execution.arrays import Booleans, Floats, Integers, Times, njit
+from autotrader.execution.arrays import Booleans, Floats, Integers, Times
 from autotrader.execution.clock import bar_length, microseconds
+from autotrader.execution.compiled import njit
 from autotrader.execution.costs import BPS
 
 

@@ -132,6 +132,14 @@ def test_without_mlflow_what_we_know_is_still_answered(world: World) -> None:
         world.registry.list("another-strategy")
 
 
+def test_where_nothing_is_pending_reading_asks_mlflow_nothing(world: World) -> None:
+    world.register("a")
+    world.registry.set_alias(NAME, Alias.CHAMPION, "v1.0.0", reason="rollout", actor="ops")
+    before = len(world.mlflow.requests)
+    world.registry.get(NAME, "champion")
+    assert len(world.mlflow.requests) == before
+
+
 def test_a_server_that_is_not_there_is_noticed_within_seconds(tmp_path: Path) -> None:
     engine = open_database(fresh_database("sqlite", tmp_path))
     registry = MlflowRegistry("http://127.0.0.1:9", engine, SqlEventLog(engine), SystemWallClock())

@@ -102,6 +102,13 @@ def test_a_short_that_loses_everything_is_closed_out_and_stays_closed() -> None:
     assert ledger.equity.tolist() == pytest.approx([1_000, 1_000, -100, -100])
 
 
+def test_a_gap_that_ruins_leaves_nothing_to_turn_round_with() -> None:
+    m = market([100, 100, 210, 50], [100, 100, 100, 50])
+    ledger = account(*m.bars, np.array([-1.0, 1.0, 1.0, 1.0]), costs=FREE, capital=1_000)
+    assert ledger.fills.held.tolist() == [-10.0, 0.0]
+    assert ledger.equity.tolist() == pytest.approx([1_000, 1_000, -100, -100])
+
+
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(seed=st.integers(0, 10_000), holes=st.booleans(), silent=st.booleans())
 def test_the_history_is_the_trader_s_own_arithmetic_bit_for_bit(seed: int, holes: bool, silent: bool) -> None:

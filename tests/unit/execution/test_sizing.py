@@ -68,6 +68,13 @@ def test_twice_the_volatility_is_half_the_position() -> None:
     assert wild == pytest.approx(calm / 2)
 
 
+def test_a_position_keeps_the_size_it_was_given() -> None:
+    sizing = replace(PLAIN, volatility_target=0.2)
+    volatility = np.array([0.001, 0.002, 0.004, 0.004, 0.004, 0.004])
+    held = positions([0.6, 0.6, 0.6, 0.0, 0.0, 0.0], sizing, volatility=volatility)
+    assert held == [held[0]] * 5 + [0.0]
+
+
 def test_no_position_is_larger_than_the_largest() -> None:
     sizing = replace(PLAIN, volatility_target=5.0, max_position=0.2)
     assert positions([0.6, 0.0], sizing, volatility=np.full(2, 1e-6)) == [0.2, 0.2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_pages_of_all_instruments_are_staged_and_join_without_holes(platform: Pl
     for asked in BOTH:
         windows = staged(platform, asked)
         assert (windows[0][0], windows[-1][1]) == (START, END)
-        assert all(a[1] == b[0] for a, b in zip(windows, windows[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in pairwise(windows))
 
 
 def test_the_connection_is_closed_whatever_happens(platform: Platform) -> None:

@@ -17,6 +17,7 @@ from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.verdicts import Severity
 from autotrader.ingestion.archive import archive_staged, find_archived
 from autotrader.ingestion.commit import commit_bars
+from autotrader.ingestion.extract import extract
 from autotrader.ingestion.staging import StagedPages, folder_of
 from autotrader.ingestion.validate import validate_archived
 from tests.fakes.market_data import decode_page
@@ -52,7 +53,8 @@ def test_running_it_twice_gives_the_same_tables(platform: Platform) -> None:
 
 def test_the_archive_has_every_page_before_anything_is_derived(platform: Platform) -> None:
     done = platform.ingest(assignment())
-    staged = list(StagedPages(folder_of(platform.staging, assignment())))
+    staged = list(StagedPages(folder_of(platform.staging / "run", assignment())))
+    assert len(staged) == 4
     assert [platform.archive.load(e) for e in platform.archive.entries()] == staged
     assert done.validated[0].rows == 360
 
@@ -168,7 +170,9 @@ def test_steps_out_of_turn_say_which_comes_first(platform: Platform) -> None:
     Path(nothing.entries).unlink()
     with pytest.raises(NotFound, match="archive first"):
         validate_archived(platform.archive, decode_page, nothing, latency=LATENCY)
-    (checked,) = platform.ingest(assignment()).validated
+    extract(platform.sources, platform.decoders, [assignment()], staging=platform.staging)
+    archived = archive_staged(platform.archive, assignment(), staging=platform.staging)
+    checked = validate_archived(platform.archive, decode_page, archived, latency=LATENCY)
     path = Path(checked.clean[0])
     path.write_bytes(b"half")
     with pytest.raises(BadData, match="validate again"):

@@ -259,15 +259,10 @@ def test_trades_are_won_and_lost_after_costs() -> None:
     assert math.isnan(statistics.profit_factor(np.array([])))
 
 
-def test_scores_of_forecasts_are_those_of_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(0)
-    probability = rng.uniform(0, 1, 500)
-    outcome = (rng.uniform(0, 1, 500) < probability).astype(np.int8)
-    assert statistics.brier_score(outcome, probability) == pytest.approx(
-        metrics.brier_score_loss(outcome, probability)
-    )
-    assert statistics.log_loss(outcome, probability) == pytest.approx(metrics.log_loss(outcome, probability))
+def test_forecasts_are_scored_by_their_squared_error_and_by_their_likelihood() -> None:
+    outcome, probability = np.array([1, 0]), np.array([0.9, 0.2])
+    assert statistics.brier_score(outcome, probability) == pytest.approx((0.01 + 0.04) / 2)
+    assert statistics.log_loss(outcome, probability) == pytest.approx(-(math.log(0.9) + math.log(0.8)) / 2)
 
 
 def test_calibration_error_is_the_distance_of_forecast_and_frequency() -> None:

@@ -52,7 +52,7 @@ class MarketChoice:
 
     @property
     def is_live(self) -> bool:
-        return self.source == "binance"
+        return self.source == MarketSource.BINANCE.value
 
 
 def choose_market(settings: Settings, clock: MarketClock) -> MarketChoice:
@@ -92,7 +92,7 @@ def _binance(settings: Settings, clock: MarketClock) -> MarketChoice:
     end = last_closed_open(clock.now(), interval) + interval.delta
     days = settings.training.lookback_days + settings.training.fold_days * 2
     return MarketChoice(
-        source=settings.binance.source,
+        source=MarketSource.BINANCE.value,
         reason=f"{url} answers",
         start=end - timedelta(days=days),
         end=end,

@@ -38,7 +38,7 @@ def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Resu
     keep_running : bool
         Leave Airflow and MLflow up for a look around; `autotrader down` ends them.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     settings = load_settings(of_stack=False)
     seconds: dict[str, float] = {}
     with _alone(settings.home):
@@ -49,14 +49,17 @@ def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Resu
         with services.airflow_client(settings) as api:
             _wait_for_dags(api, {"data_pipeline", "training_pipeline"})
             with _timed(seconds, "data_pipeline"):
-                health = _run(
-                    api, "data_pipeline", _data_conf(settings, market), "check_data_health", console
-                )
+                data = _run(api, "data_pipeline", _data_conf(settings, market), console)
             with _timed(seconds, "training_pipeline"):
-                model = _run(
-                    api, "training_pipeline", {}, "register_model", console, fallback="validate_model"
-                )
-        summary = QuickstartSummary.of(settings, market, health, model, seconds)
+                training = _run(api, "training_pipeline", {}, console)
+            summary = QuickstartSummary.of(
+                settings,
+                market,
+                health=api.returned("data_pipeline", data, "check_data_health"),
+                validated=api.returned("training_pipeline", training, "validate_model"),
+                registered=_returned(api, "training_pipeline", training, "register_model"),
+                seconds=seconds,
+            )
         if not keep_running:
             services.table(settings).stop_all()
     return command.Result(summary, render(summary, settings, keep_running=keep_running))

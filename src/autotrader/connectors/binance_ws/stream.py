@@ -147,10 +147,10 @@ class BarStream:
     ) -> AsyncGenerator[RawPage]:
         closed_until = await self._source.closed_until(interval)
         for instrument in tuple(wanted):
-            async for page in self._source.closed_pages(
-                instrument, interval, wanted[instrument], closed_until
-            ):
-                yield page
+            missed = self._source.closed_pages(instrument, interval, wanted[instrument], closed_until)
+            async with contextlib.aclosing(missed) as pages:
+                async for page in pages:
+                    yield page
         while (message := await self._next(socket)) is not None:
             try:
                 event = decode_event(message)
@@ -161,8 +161,10 @@ class BarStream:
             opened = _instant(bar.t)
             if not bar.x or event.s not in wanted or opened < wanted[event.s]:
                 continue
-            async for page in self._source.closed_pages(event.s, interval, wanted[event.s], opened):
-                yield page
+            missed = self._source.closed_pages(event.s, interval, wanted[event.s], opened)
+            async with contextlib.aclosing(missed) as pages:
+                async for page in pages:
+                    yield page
             yield self._page(event.s, interval, opened, message)
 
     async def _next(self, socket: RawSocket) -> bytes | None:

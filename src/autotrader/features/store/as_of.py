@@ -57,8 +57,12 @@ def as_of_join(
         found = matches[begin:end]
         found[found >= 0] += first
     features = rows.drop(SERIES).rename({"ts": "feature_ts"})
-    indices = pl.Series(matches) if (matches >= 0).all() else pl.Series(matches).replace(-1, None)
-    return pl.concat([labels, features[indices]], how="horizontal")
+    if (matches >= 0).all():
+        found_rows = features[matches]
+    else:
+        index = pl.Series(matches).replace(-1, None)
+        found_rows = features.select(pl.all().gather(index))
+    return pl.concat([labels, found_rows], how="horizontal")
 
 
 def _spans(rows: pl.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:

@@ -80,30 +80,31 @@ def check_rows(
     ]
 
 
-def _check(feature: FeatureDefinition, values: pl.Series) -> list[Finding]:
+def _check(feature: FeatureDefinition, column: pl.Series) -> list[Finding]:
     findings = []
-    missing = int((values.is_null() | values.is_nan()).sum()) / len(values)
+    values = column.drop_nulls().drop_nans()
+    missing = 1 - len(values) / len(column)
     if missing > DATA_QUALITY.missing_share_warning:
         critical = missing > DATA_QUALITY.missing_share_critical
         findings.append(
             Finding(
                 "missing_share",
                 Severity.CRITICAL if critical else Severity.WARNING,
-                f"{feature.name} is missing in {missing:.1%} of {len(values)} rows",
+                f"{feature.name} is missing in {missing:.1%} of {len(column)} rows",
                 {"feature": feature.name, "share": missing},
             )
         )
     low, high = feature.expected_range
     # Bounds are exact, stored values are rounded to float32.
     slack = 1e-6 * max(abs(low), abs(high))
-    outside = int(((values < low - slack) | (values > high + slack)).fill_null(value=False).sum())
+    outside = int((~values.is_between(low - slack, high + slack)).sum())
     infinite = int(values.is_infinite().sum())
     if outside:
         findings.append(
             Finding(
                 "range",
                 Severity.CRITICAL if infinite else Severity.WARNING,
-                f"{feature.name} is outside {low:g} to {high:g} in {outside} of {len(values)} rows",
+                f"{feature.name} is outside {low:g} to {high:g} in {outside} of {len(column)} rows",
                 {"feature": feature.name, "rows": outside, "infinite": infinite},
             )
         )

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autotrader.execution.arrays import Floats, Integers, njit
+from autotrader.execution.arrays import Floats, Integers
+from autotrader.execution.compiled import njit
 from autotrader.execution.fills import Fills
 from autotrader.training.statistics.paths import profit_factor, win_rate
 

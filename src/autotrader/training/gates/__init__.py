@@ -1,8 +1,9 @@
 """Gates: what a model must show before it may go live, and what they say of one."""
 
+from autotrader.training.gates.catalogue import GATES
 from autotrader.training.gates.evidence import GateEvidence
+from autotrader.training.gates.gate import Gate, GateResult, Kind, Outcome
 from autotrader.training.gates.policy import Decision, GateReport, evaluate_gates
-from autotrader.training.gates.rules import GATES, Gate, GateResult, Kind, Outcome
 
 __all__ = [
     "GATES",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autotrader.config.settings import Environment
+from autotrader.training.gates.catalogue import GATES
 from autotrader.training.gates.evidence import GateEvidence
-from autotrader.training.gates.rules import GATES, GateResult, Kind, Outcome, judge
+from autotrader.training.gates.gate import GateResult, Kind, Outcome, judge
 
 _ENFORCED: dict[Environment, frozenset[Kind]] = {
     Environment.DEV: frozenset({Kind.INTEGRITY}),

@@ -9,9 +9,7 @@ more data cannot take back decides at once: trades already made, a drawdown alre
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from statistics import NormalDist
 
 from autotrader.domain import thresholds
@@ -21,136 +19,10 @@ from autotrader.training.gates.evidence import (
     OPPONENTS_WITHOUT_CHAMPION,
     GateEvidence,
 )
+from autotrader.training.gates.gate import Gate, Outcome, Ruling
 
 _LIMITS = thresholds.GATES
 _Z = NormalDist().inv_cdf((1 + _LIMITS.confidence) / 2)
-
-
-class Kind(StrEnum):
-    """Integrity: is this the model that it claims to be. Performance: is it any good."""
-
-    INTEGRITY = "integrity"
-    PERFORMANCE = "performance"
-
-
-class Outcome(StrEnum):
-    PASS = "pass"  # noqa: S105
-    FAIL = "fail"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What a rule found: the measured value (None: not measured), the outcome, and why."""
-
-    value: float | None
-    outcome: Outcome
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """A bound and where it comes from.
-
-    Attributes
-    ----------
-    name : str
-    subject : str
-        What is measured, as a sentence begins.
-    comparison : str
-        `>`, `>=`, `<` or `<=`: what value and bound must satisfy.
-    bound : float
-    unit : str
-        `ratio`, `share`, `count` or `difference`: how numbers are printed.
-    kind : Kind
-    source : str
-    rule : Callable
-    """
-
-    name: str
-    subject: str
-    comparison: str
-    bound: float
-    unit: str
-    kind: Kind
-    source: str
-    rule: Callable[[Gate, GateEvidence], Ruling]
-
-    def holds(self, value: float) -> bool:
-        """Whether the value is on the right side of the bound."""
-        match self.comparison:
-            case ">":
-                return value > self.bound
-            case ">=":
-                return value >= self.bound
-            case "<":
-                return value < self.bound
-        return value <= self.bound
-
-    def show(self, value: float) -> str:
-        """The value as people read it."""
-        match self.unit:
-            case "share":
-                return f"{value:.1%}"
-            case "count":
-                return f"{value:,.0f}"
-            case "difference":
-                return f"{value:.1e}"
-        return f"{value:.2f}"
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """What one gate says of one model.
-
-    Attributes
-    ----------
-    name : str
-    value : float or None
-        None: not measured.
-    comparison : str
-    bound : float
-    outcome : Outcome
-    enforced : bool
-        False: advisory in this environment.
-    kind : Kind
-    reason : str
-        One sentence with the numbers in it.
-    source : str
-    """
-
-    name: str
-    value: float | None
-    comparison: str
-    bound: float
-    outcome: Outcome
-    enforced: bool
-    kind: Kind
-    reason: str
-    source: str
-
-
-def judge(gate: Gate, evidence: GateEvidence, *, enforced: bool) -> GateResult:
-    """Apply the gate's rule, and put it in a sentence."""
-    ruling = gate.rule(gate, evidence)
-    if ruling.value is None:
-        said = f"{gate.subject} was not measured"
-    else:
-        sides = {">": "above", ">=": "at least", "<": "below", "<=": "at most"}
-        side = sides[gate.comparison] if gate.holds(ruling.value) else f"not {sides[gate.comparison]}"
-        said = f"{gate.subject} {gate.show(ruling.value)} is {side} {gate.show(gate.bound)}"
-    because = f" ({ruling.because})" if ruling.because else ""
-    return GateResult(
-        name=gate.name,
-        value=ruling.value,
-        comparison=gate.comparison,
-        bound=gate.bound,
-        outcome=ruling.outcome,
-        enforced=enforced,
-        kind=gate.kind,
-        reason=f"{said}{because}: {ruling.outcome}",
-        source=gate.source,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +71,7 @@ def _over_window(
     return Ruling(value, Outcome.UNDECIDED, f"{because}, too short to decide")
 
 
-def _sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
+def sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
     value, error = _finite(evidence.sharpe), _finite(evidence.sharpe_standard_error)
     window = _window(evidence)
     if value is None:
@@ -213,14 +85,14 @@ def _sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _over_window(gate, value, window, favourable=value + _Z * error, because=because)
 
 
-def _drawdown(gate: Gate, evidence: GateEvidence) -> Ruling:
+def drawdown(gate: Gate, evidence: GateEvidence) -> Ruling:
     value, window = _finite(evidence.max_drawdown), _window(evidence)
     if value is None:
         return _not_measured()
     return _over_window(gate, abs(value), window, favourable=abs(value), because=f"on {window}")
 
 
-def _win_rate(gate: Gate, evidence: GateEvidence) -> Ruling:
+def win_rate(gate: Gate, evidence: GateEvidence) -> Ruling:
     value, trades = _finite(evidence.win_rate), _finite(evidence.trades)
     window = _window(evidence)
     if value is None or trades is None or trades < 1:
@@ -230,7 +102,7 @@ def _win_rate(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _over_window(gate, value, window, favourable=upper, because=because)
 
 
-def _trades(gate: Gate, evidence: GateEvidence) -> Ruling:
+def trades(gate: Gate, evidence: GateEvidence) -> Ruling:
     value, window = _finite(evidence.trades), _window(evidence)
     if value is None or value < 0:
         return _not_measured()
@@ -243,7 +115,7 @@ def _trades(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _over_window(gate, value, window, favourable=likely, because=f"on {window}")
 
 
-def _excess_pnl(gate: Gate, evidence: GateEvidence) -> Ruling:
+def excess_pnl(gate: Gate, evidence: GateEvidence) -> Ruling:
     pnl, capital = _finite(evidence.net_pnl), _finite(evidence.allocated_capital)
     baselines = {name: _finite(value) for name, value in (evidence.baselines or {}).items()}
     missing = [name for name in BASELINES if baselines.get(name) is None]
@@ -261,7 +133,7 @@ def _excess_pnl(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _over_window(gate, value, window, favourable=favourable, because=because)
 
 
-def _deflated_sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
+def deflated_sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
     value, trials = _finite(evidence.deflated_sharpe_probability), _finite(evidence.trials)
     window = _window(evidence)
     if value is None or trials is None or trials < 1:
@@ -272,14 +144,14 @@ def _deflated_sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _over_window(gate, value, window, favourable=value if hopeless else None, because=because)
 
 
-def _overfitting(gate: Gate, evidence: GateEvidence) -> Ruling:
+def overfitting(gate: Gate, evidence: GateEvidence) -> Ruling:
     value, window = _finite(evidence.overfitting_probability), _window(evidence)
     if value is None:
         return _not_measured()
     return _over_window(gate, value, window, favourable=None, because=f"on {window}")
 
 
-def _calibration(gate: Gate, evidence: GateEvidence) -> Ruling:
+def calibration(gate: Gate, evidence: GateEvidence) -> Ruling:
     value, rows = _finite(evidence.calibration_error), _finite(evidence.calibration_rows)
     if value is None:
         return _not_measured()
@@ -291,14 +163,14 @@ def _calibration(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _final(gate, value, f"{rows:,.0f} rows")
 
 
-def _calibration_computed(gate: Gate, evidence: GateEvidence) -> Ruling:
+def calibration_computed(gate: Gate, evidence: GateEvidence) -> Ruling:
     error, rows = _finite(evidence.calibration_error), _finite(evidence.calibration_rows)
     if error is None or rows is None:
         return _not_measured()
     return _final(gate, rows, f"expected calibration error {error:.3f}")
 
 
-def _challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
+def challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
     if evidence.has_champion is None:
         return _not_measured("not known whether there is a champion")
     opponents = (CHAMPION,) if evidence.has_champion else OPPONENTS_WITHOUT_CHAMPION
@@ -318,19 +190,19 @@ def _challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _over_window(gate, value, window, favourable=favourable, because=because)
 
 
-def _leakage(gate: Gate, evidence: GateEvidence) -> Ruling:
+def leakage(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _measured(gate, evidence.leaks)
 
 
-def _schema(gate: Gate, evidence: GateEvidence) -> Ruling:
+def schema(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _measured(gate, evidence.schema_mismatches)
 
 
-def _parity(gate: Gate, evidence: GateEvidence) -> Ruling:
+def parity(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _measured(gate, evidence.parity_difference)
 
 
-def _onnx(gate: Gate, evidence: GateEvidence) -> Ruling:
+def onnx(gate: Gate, evidence: GateEvidence) -> Ruling:
     return _measured(gate, evidence.onnx_difference)
 
 
@@ -345,104 +217,3 @@ def _wilson_upper(share: float, n: float) -> float:
     centre = share + square / (2 * n)
     reach = _Z * math.sqrt(max(share * (1 - share), 0.0) / n + square / (4 * n * n))
     return (centre + reach) / (1 + square / n)
-
-
-_CONTRACT = "contract, section 6"
-
-GATES: tuple[Gate, ...] = (
-    Gate("no_leakage", "Number of leaks", "<=", 0, "count", Kind.INTEGRITY, _CONTRACT, _leakage),
-    Gate("schema", "Number of columns that differ", "<=", 0, "count", Kind.INTEGRITY, _CONTRACT, _schema),
-    Gate(
-        "batch_live_parity",
-        "Largest relative difference of batch and live features",
-        "<=",
-        _LIMITS.parity_difference,
-        "difference",
-        Kind.INTEGRITY,
-        "contract, section 5",
-        _parity,
-    ),
-    Gate(
-        "onnx_equality",
-        "Largest difference of ONNX and original",
-        "<=",
-        _LIMITS.onnx_difference,
-        "difference",
-        Kind.INTEGRITY,
-        "contract, section 7; float32 probabilities",
-        _onnx,
-    ),
-    Gate(
-        "calibration_computed",
-        "Rows behind the calibration",
-        ">",
-        0,
-        "count",
-        Kind.INTEGRITY,
-        _CONTRACT,
-        _calibration_computed,
-    ),
-    Gate("sharpe", "Sharpe", ">", _LIMITS.sharpe, "ratio", Kind.PERFORMANCE, _CONTRACT, _sharpe),
-    Gate(
-        "max_drawdown",
-        "Maximum drawdown",
-        "<",
-        _LIMITS.max_drawdown,
-        "share",
-        Kind.PERFORMANCE,
-        _CONTRACT,
-        _drawdown,
-    ),
-    Gate("win_rate", "Win rate", ">", _LIMITS.win_rate, "share", Kind.PERFORMANCE, _CONTRACT, _win_rate),
-    Gate("trades", "Number of trades", ">", _LIMITS.trades, "count", Kind.PERFORMANCE, _CONTRACT, _trades),
-    Gate(
-        "net_pnl_above_baseline",
-        "Net PnL above the best baseline, of capital,",
-        ">=",
-        _LIMITS.excess_net_pnl,
-        "share",
-        Kind.PERFORMANCE,
-        _CONTRACT,
-        _excess_pnl,
-    ),
-    Gate(
-        "deflated_sharpe_probability",
-        "Probability that the Sharpe is more than luck",
-        ">=",
-        _LIMITS.deflated_sharpe_probability,
-        "share",
-        Kind.PERFORMANCE,
-        "contract, section 6; Bailey and Lopez de Prado 2014",
-        _deflated_sharpe,
-    ),
-    Gate(
-        "backtest_overfitting",
-        "Probability of backtest overfitting",
-        "<=",
-        _LIMITS.overfitting_probability,
-        "share",
-        Kind.PERFORMANCE,
-        "contract, section 6; Bailey, Borwein, Lopez de Prado and Zhu 2017",
-        _overfitting,
-    ),
-    Gate(
-        "calibration_error",
-        "Expected calibration error",
-        "<=",
-        _LIMITS.calibration_error,
-        "share",
-        Kind.PERFORMANCE,
-        _CONTRACT,
-        _calibration,
-    ),
-    Gate(
-        "challenger",
-        "Annual Sharpe above the hardest opponent's",
-        ">=",
-        0,
-        "ratio",
-        Kind.PERFORMANCE,
-        _CONTRACT,
-        _challenger,
-    ),
-)

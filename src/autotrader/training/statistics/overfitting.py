@@ -19,7 +19,8 @@ from autotrader.execution.arrays import Floats
 from autotrader.training.splits import cscv_blocks
 
 _NORMAL = NormalDist()
-_COMBINATIONS_AT_ONCE = 2_000
+# Few enough to stay in a processor's cache, and below the size at which BLAS starts threads.
+_COMBINATIONS_AT_ONCE = 100
 
 
 def expected_maximum_sharpe(n_trials: int, variance: float) -> float:

@@ -72,11 +72,12 @@ async def following(
     clock, wall = ClockOf(live), SystemWallClock()
     source = BinanceSource(settings, clock, wall, retry=QUICK)
     stream = BarStream(source, settings, clock, wall, retry=QUICK, **options)
-    async with contextlib.aclosing(
-        stream.closed_bars(dict.fromkeys(symbols, FIRST), Interval.M1)  # type: ignore[type-var]
-    ) as pages:
-        yield Follower(pages)
-    await source.aclose()
+    pages = stream.closed_bars(dict.fromkeys(symbols, FIRST), Interval.M1)
+    try:
+        async with contextlib.aclosing(pages):  # type: ignore[type-var]
+            yield Follower(pages)
+    finally:
+        await source.aclose()
 
 
 def truth(market: SimulatedMarket, end: datetime, symbol: str = "BTCUSDT") -> pl.DataFrame:
