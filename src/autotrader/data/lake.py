@@ -129,7 +129,6 @@ class LakeTable:
         self.schema = dict(schema)
         self.partition_by = partition_by
         self.row_key = row_key
-        self._columns = [c for c in schema if c not in partition_by]
         self._log = DeltaLog(root, schema, partition_by)
 
     # ------------------------------------------------------------------------------- reading
@@ -283,7 +282,9 @@ class LakeTable:
         Unreachable
             If other writers keep getting in first, or did and `frames` cannot be iterated again.
         """
-        compared = [c for c in self._columns if c not in self.row_key] if values is None else values
+        compared = (
+            [c for c in self._log.no_rows.columns if c not in self.row_key] if values is None else values
+        )
         resolve = ReplaceDiffering(self.row_key, tuple(compared))
         return retry_conflicts(
             lambda: self.write_once(frames, commit_key=commit_key, resolve=resolve), frames

@@ -54,7 +54,7 @@ class Write:
         self._log = log
         self._row_key = row_key
         self._commit_key = commit_key
-        self._columns = [c for c in log.schema if c not in log.partition_by]
+        self._columns = log.no_rows.columns
         self._planned: dict[Partition, list[DataFile]] = {}
         self._written: list[DataFile] = []
         self._may_be_committed = False
@@ -89,7 +89,7 @@ class Write:
             stored = self._read(reached, start=first, end=end)
             stored = stored if in_order(reached) else stored.sort(self._row_key)
         else:
-            stored = pl.DataFrame(schema={c: self._log.schema[c] for c in self._columns})
+            stored = self._log.no_rows
         found = resolve(stored, incoming, dict(zip(self._log.partition_by, partition, strict=True)))
         found = Resolution(self._in_form(found.inserted), self._in_form(found.replacing), found.unchanged)
         self._apply(partition, found)
@@ -189,7 +189,7 @@ class Write:
     def _in_form(self, rows: pl.DataFrame) -> pl.DataFrame:
         schema = self._log.schema
         if rows.is_empty():
-            return pl.DataFrame(schema={c: schema[c] for c in self._columns})
+            return self._log.no_rows
         rows = rows.select(self._columns)
         wrong = [f"{c}: {t} instead of {schema[c]}" for c, t in rows.schema.items() if t != schema[c]]
         if wrong:

@@ -80,12 +80,15 @@ def connect(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        engine = sa.create_engine(
-            parsed,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "autotrader"},
-            pool_pre_ping=True,
-            json_serializer=_to_json,
-        )
+        try:
+            engine = sa.create_engine(
+                parsed,
+                connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "autotrader"},
+                pool_pre_ping=True,
+                json_serializer=_to_json,
+            )
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"expected psycopg, was {error}: install autotrader[postgres]") from None
     event.listen(engine, "handle_error", _translate)
     return engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -110,6 +111,12 @@ def test_sqlite_runs_with_a_write_ahead_log_and_foreign_keys(tmp_path: Path) -> 
 def test_a_database_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="expected"):
         connect(url)
+
+
+def test_without_its_driver_postgresql_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"autotrader\[postgres\]"):
+        connect("postgresql://host/autotrader")
 
 
 def test_the_folder_of_a_sqlite_database_is_made(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from autotrader.apps.exchange.recorded import RecordedMarket
-from autotrader.config.settings import MarketSource, Settings
+from autotrader.config.settings import BinanceSettings, MarketSource, Settings
 from autotrader.domain.bars import last_closed_open
 from autotrader.domain.errors import ConfigurationError, NotFound, Unreachable
 from autotrader.ports.clock import MarketClock
@@ -111,7 +111,7 @@ def _recorded(settings: Settings, why: str) -> MarketChoice:
     instruments, left_out = _split(
         settings.binance.instruments, market.symbols, "not among the recorded bars"
     )
-    chosen_by_user = "instruments" in settings.binance.model_fields_set
+    chosen_by_user = settings.binance.instruments != BinanceSettings().instruments
     added = () if chosen_by_user else tuple(s for s in market.symbols if s not in instruments)
     return MarketChoice(
         source=RecordedMarket.source,

@@ -72,6 +72,7 @@ def _over_window(
 
 
 def sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """The annual Sharpe ratio; undecided too where its standard error is large."""
     value, error = _finite(evidence.sharpe), _finite(evidence.sharpe_standard_error)
     window = _window(evidence)
     if value is None:
@@ -86,6 +87,7 @@ def sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def drawdown(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """The largest drawdown: what was lost in a short window is lost in any that holds it."""
     value, window = _finite(evidence.max_drawdown), _window(evidence)
     if value is None:
         return _not_measured()
@@ -93,16 +95,18 @@ def drawdown(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def win_rate(gate: Gate, evidence: GateEvidence) -> Ruling:
-    value, trades = _finite(evidence.win_rate), _finite(evidence.trades)
+    """The share of winners; on a short window with Wilson's interval."""
+    value, closed = _finite(evidence.win_rate), _finite(evidence.trades)
     window = _window(evidence)
-    if value is None or trades is None or trades < 1:
-        return _not_measured("no closed trade" if trades == 0 else "")
-    upper = _wilson_upper(value, trades)
-    because = f"{trades:,.0f} trades on {window}"
+    if value is None or closed is None or closed < 1:
+        return _not_measured("no closed trade" if closed == 0 else "")
+    upper = _wilson_upper(value, closed)
+    because = f"{closed:,.0f} trades on {window}"
     return _over_window(gate, value, window, favourable=upper, because=because)
 
 
 def trades(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """Closed trades: enough of them are enough at once, too few are projected on the window."""
     value, window = _finite(evidence.trades), _window(evidence)
     if value is None or value < 0:
         return _not_measured()
@@ -116,6 +120,7 @@ def trades(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def excess_pnl(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """Net PnL above that of the best baseline, as a share of capital."""
     pnl, capital = _finite(evidence.net_pnl), _finite(evidence.allocated_capital)
     baselines = {name: _finite(value) for name, value in (evidence.baselines or {}).items()}
     missing = [name for name in BASELINES if baselines.get(name) is None]
@@ -134,6 +139,7 @@ def excess_pnl(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def deflated_sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """The deflated Sharpe probability; it needs the number of trials behind it."""
     value, trials = _finite(evidence.deflated_sharpe_probability), _finite(evidence.trials)
     window = _window(evidence)
     if value is None or trials is None or trials < 1:
@@ -145,6 +151,7 @@ def deflated_sharpe(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def overfitting(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """The probability of backtest overfitting; a short window says nothing of it."""
     value, window = _finite(evidence.overfitting_probability), _window(evidence)
     if value is None:
         return _not_measured()
@@ -152,6 +159,7 @@ def overfitting(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def calibration(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """The calibration error; decided by rows rather than days."""
     value, rows = _finite(evidence.calibration_error), _finite(evidence.calibration_rows)
     if value is None:
         return _not_measured()
@@ -164,6 +172,7 @@ def calibration(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def calibration_computed(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """That a calibration error was measured at all, and on how many rows."""
     error, rows = _finite(evidence.calibration_error), _finite(evidence.calibration_rows)
     if error is None or rows is None:
         return _not_measured()
@@ -171,6 +180,7 @@ def calibration_computed(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """The Sharpe ratio above the champion's, or above each stand-in's where there is none."""
     if evidence.has_champion is None:
         return _not_measured("not known whether there is a champion")
     opponents = (CHAMPION,) if evidence.has_champion else OPPONENTS_WITHOUT_CHAMPION
@@ -191,18 +201,22 @@ def challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def leakage(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """Leaks found."""
     return _measured(gate, evidence.leaks)
 
 
 def schema(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """Columns that differ from the feature set's."""
     return _measured(gate, evidence.schema_mismatches)
 
 
 def parity(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """Batch against live."""
     return _measured(gate, evidence.parity_difference)
 
 
 def onnx(gate: Gate, evidence: GateEvidence) -> Ruling:
+    """ONNX against the original."""
     return _measured(gate, evidence.onnx_difference)
 
 
