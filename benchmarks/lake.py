@@ -132,6 +132,7 @@ def upsert(root: Path, frames: list[pl.DataFrame]) -> None:
         "ours_half_new": upsert_of(half_new),
         "ours_unchanged": upsert_of(last_day),
         "ours_restated_mid_history": upsert_of(restated),
+        "merge_literal_partitions_and_day": merge(f"{literal} AND t.ts >= '{END:%Y-%m-%dT%H:%M:%SZ}'"),
         "merge_literal_partitions": merge(literal),
         "merge_key_only": merge(key),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -39,7 +40,8 @@ def compare(
     Returns
     -------
     dict
-        `name`, `rounds`, `median_ms`, `best_ms` and, of ours against each other, `ratio`.
+        `name`, `rounds`, `load_average` of the machine, `median_ms`, `best_ms` and, of ours against
+        each other, `ratio`.
     """
     seconds: dict[str, list[float]] = {label: [] for label in contenders}
     for turn in range(warmup + rounds):
@@ -53,6 +55,7 @@ def compare(
     return {
         "name": name,
         "rounds": rounds,
+        "load_average": round(os.getloadavg()[0], 1),
         "median_ms": {label: _ms(statistics.median(taken)) for label, taken in seconds.items()},
         "best_ms": {label: _ms(min(taken)) for label, taken in seconds.items()},
         "ratio": {

@@ -11,25 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import httpx
 import structlog
 from sqlalchemy.engine import Engine
 
 from autotrader.adapters.mlflow_model import ONNX_FILE, model_files
+from autotrader.adapters.mlflow_projection import MlflowProjection
 from autotrader.adapters.mlflow_rest import AlreadyExists, MlflowRest
 from autotrader.db.locks import exclusive
-from autotrader.db.model_records import Change, ModelRecords, Record, unknown_version
+from autotrader.db.model_records import ModelRecords
+from autotrader.db.model_rows import Record, unknown_version
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Unreachable
 from autotrader.ports.clock import WallClock
-from autotrader.ports.events import Event, EventLog, EventType
+from autotrader.ports.events import EventLog
 from autotrader.ports.registry import (
     Alias,
     AliasChange,
@@ -39,20 +38,16 @@ from autotrader.ports.registry import (
     StatusChange,
 )
 from autotrader.registry.lifecycle import (
-    REQUIRED_TAGS,
     gates_of,
     require_candidate_tags,
     require_reason,
-    why_not_live,
 )
-from autotrader.registry.semver import Semver
 
 MODEL_FOLDER = "model"
 # Longer than any projection takes; a registration under way may take longer, then the change waits for it.
 _CHANGE_PATIENCE_SECONDS = 15.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_ADOPTER = "mlflow"
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +79,7 @@ class MlflowRegistry:
         self._mlflow = MlflowRest(uri, transport)
         self._engine = engine
         self._records = ModelRecords(engine)
-        self._events = events
+        self._projection = MlflowProjection(self._mlflow, self._records, events, wall_clock)
         self._clock = wall_clock
 
     def register(self, candidate: ModelCandidate, *, actor: str) -> ModelVersion:
@@ -100,7 +95,7 @@ class MlflowRegistry:
             )
         try:
             with exclusive(self._engine, f"registry-{name}"):
-                taken = self._converge(name)
+                taken = self._projection.converge(name)
                 record = self._of_training(name, candidate.training_key)
                 if record is None:
                     intention = self._records.intend(
@@ -118,29 +113,30 @@ class MlflowRegistry:
                     record = self._publish(intention, files)
         except Unreachable as error:
             raise Unreachable(f"nothing is half-registered, run it again to go on: {error}") from error
-        self._record_events(name)
+        self._projection.record_events(name)
         return record.version
 
     def get(self, name: str, version: str) -> ModelVersion:
-        found = self._records.find(_require_name(name), version)
+        self._projection.record_events(_require_name(name))
+        found = self._records.find(name, version)
         if found is None:
             with exclusive(self._engine, f"registry-{name}"):
-                self._converge(name)
+                self._projection.converge(name)
             found = self._records.find(name, version)
         elif self._records.pending(name):
             self._try_to_converge(name)
         if found is None:
-            known = [r.version.semver for r in self._records.all(name) if r.is_registered]
+            known = [r.version.semver for r in self._records.registered(name)]
             raise NotFound(unknown_version(name, version, known))
         return found.version
 
     def list(self, name: str) -> Sequence[ModelVersion]:
-        if not self._registered(_require_name(name)):
+        if not self._records.registered(_require_name(name)):
             with exclusive(self._engine, f"registry-{name}"):
-                self._converge(name)
+                self._projection.converge(name)
         else:
             self._try_to_converge(name)
-        versions = (record.version for record in self._registered(name))
+        versions = (record.version for record in self._records.registered(name))
         return sorted(versions, key=lambda v: v.version, reverse=True)
 
     def set_status(
@@ -161,10 +157,10 @@ class MlflowRegistry:
             if change.version is not None and self._records.find(name, change.version) is None:
                 self.get(name, change.version)
         self._records.decide(name, changes, reason=reason, actor=actor, at=self._clock.now())
-        self._record_events(name)
+        self._projection.record_events(name)
         try:
             with exclusive(self._engine, f"registry-{name}", wait_seconds=_CHANGE_PATIENCE_SECONDS):
-                self._converge(name)
+                self._projection.converge(name)
         except Unreachable as error:
             pending = "; ".join(map(str, self._records.pending(name))) or "nothing"
             raise Unreachable(
@@ -220,167 +216,17 @@ class MlflowRegistry:
         assert record is not None  # noqa: S101 - finished one line above, under the lock
         return record
 
-    def _registered(self, name: str) -> Sequence[Record]:
-        return [record for record in self._records.all(name) if record.is_registered]
-
     def _of_training(self, name: str, training_key: str) -> Record | None:
-        return next((r for r in self._registered(name) if r.training_key == training_key), None)
+        return next((r for r in self._records.registered(name) if r.training_key == training_key), None)
 
     def _try_to_converge(self, name: str) -> None:
         """For readers: the database answers them, whether MLflow does or not."""
         try:
             with exclusive(self._engine, f"registry-{name}", wait_seconds=0):
-                self._converge(name)
+                self._projection.converge(name)
         except Unreachable as error:
             pending = [str(change) for change in self._records.pending(name)]
             log.warning("registry_not_shown_by_mlflow", name=name, pending=pending, error=str(error))
-
-    def _converge(self, name: str) -> set[Semver]:
-        """Bring MLflow to agree; returns the semvers it knows. The caller holds the lock."""
-        self._record_events(name)
-        pending = self._records.pending(name)
-        shown = list(
-            self._mlflow.pages(
-                "GET", "model-versions/search", "model_versions", filter=f"name='{name}'", max_results=1000
-            )
-        )
-        shown.sort(key=lambda v: int(v["version"]))
-        tags_of = {int(v["version"]): {t["key"]: t["value"] for t in v.get("tags", [])} for v in shown}
-        self._take_in(name, shown, tags_of)
-        self._show_tags(name, tags_of)
-        if tags_of:
-            self._show_aliases(name, tags_of)
-        self._records.mark_projected(pending)
-        self._record_events(name)
-        semvers = (Semver.parse(tags.get("semver", "")) for tags in tags_of.values())
-        return {semver for semver in semvers if semver}
-
-    def _take_in(
-        self, name: str, shown: Sequence[dict[str, Any]], tags_of: dict[int, dict[str, str]]
-    ) -> None:
-        """Note what MLflow has and we do not know (ours cut short, another database's), or has lost."""
-        for record in self._registered(name):
-            if tags_of.get(record.version.version, {}).get("training_key") != record.training_key:
-                log.error("version_missing_in_mlflow", name=name, semver=record.version.semver)
-                self._records.lose(record, actor=_ADOPTER, at=self._clock.now())
-        for entry in shown:
-            number = int(entry["version"])
-            tags = tags_of[number]
-            if not all(tag in tags for tag in REQUIRED_TAGS):
-                continue
-            records = self._records.all(name)
-            ours = next((r for r in records if r.training_key == tags["training_key"]), None)
-            if ours is None:
-                self._adopt(entry, tags, {r.version.semver for r in records})
-            elif not ours.is_registered:
-                self._records.finish(ours, number=number, source=entry["source"], at=self._clock.now())
-            elif ours.version.version != number:
-                # A creation that was sent, not answered, and repeated: the same files twice.
-                log.warning("duplicate_version_removed", name=name, number=number, kept=ours.version.version)
-                self._mlflow.delete("model-versions/delete", name=name, version=str(number))
-                del tags_of[number]
-
-    def _adopt(self, entry: Mapping[str, Any], tags: Mapping[str, str], semvers: set[str]) -> None:
-        number, status, digests = int(entry["version"]), tags["status"], _digests(tags)
-        is_new = Semver.parse(tags["semver"]) is not None and tags["semver"] not in semvers
-        if not is_new or status not in set(ModelStatus) or digests is None:
-            log.warning("foreign_version_ignored", number=number, semver=tags["semver"], status=status)
-            return
-        version = ModelVersion(
-            name=entry["name"],
-            version=number,
-            semver=tags["semver"],
-            status=ModelStatus(status),
-            reason=tags["reason"],
-            aliases=(),
-            onnx_sha256=tags["onnx_sha256"],
-            run_id=tags["training_run"],
-            created_at=datetime.fromtimestamp(int(entry["creation_timestamp"]) / 1000, UTC),
-            tags=tags,
-        )
-        self._records.adopt(
-            version, digests=digests, source=entry["source"], actor=_ADOPTER, at=self._clock.now()
-        )
-
-    def _show_tags(self, name: str, tags_of: Mapping[int, Mapping[str, str]]) -> None:
-        for record in self._registered(name):
-            number, wanted = record.version.version, record.version.tags
-            for key in sorted(wanted, key=lambda k: (k == "status", k)):
-                if tags_of[number].get(key) != wanted[key]:
-                    self._mlflow.post(
-                        "model-versions/set-tag", name=name, version=str(number), key=key, value=wanted[key]
-                    )
-
-    def _show_aliases(self, name: str, tags_of: Mapping[int, Mapping[str, str]]) -> None:
-        model = self._mlflow.get("registered-models/get", name=name)["registered_model"]
-        shown = {a["alias"]: int(a["version"]) for a in model.get("aliases", [])}
-        decided = self._records.aliases(name)
-        for alias in Alias:
-            number = shown.get(alias.value)
-            if alias not in decided:
-                if number is None or self._adopt_alias(name, alias, number):
-                    continue
-                wanted = None
-            else:
-                wanted = decided[alias]
-            if wanted == number or (wanted is not None and wanted not in tags_of):
-                continue
-            if wanted is None:
-                self._mlflow.delete("registered-models/alias", name=name, alias=alias.value)
-            else:
-                self._mlflow.post(
-                    "registered-models/alias", name=name, alias=alias.value, version=str(wanted)
-                )
-
-    def _adopt_alias(self, name: str, alias: Alias, number: int) -> bool:
-        """Take over an alias that we never decided on, if it may point there."""
-        record = self._records.find(name, str(number))
-        why_not = "it is not a whole version" if record is None else why_not_live(record.version)
-        if why_not:
-            log.warning("foreign_alias_removed", name=name, alias=alias.value, number=number, reason=why_not)
-            return False
-        self._records.decide(
-            name,
-            [AliasChange(alias, str(number))],
-            reason="found in MLflow",
-            actor=_ADOPTER,
-            at=self._clock.now(),
-            projected=True,
-        )
-        return True
-
-    def _record_events(self, name: str) -> None:
-        for change in self._records.unrecorded(name):
-            self._events.record(_event(change))
-            self._records.mark_recorded(change)
-
-
-def _event(change: Change) -> Event:
-    return Event(
-        key=f"registry:{change.name}:{change.id}",
-        type=EventType.REGISTRY,
-        severity="warning" if change.new == ModelStatus.FAILED else "info",
-        message=str(change),
-        actor=change.actor,
-        at=change.at,
-        data={
-            "name": change.name,
-            "semver": change.semver,
-            "kind": change.kind,
-            "old": change.old,
-            "new": change.new,
-            "reason": change.reason,
-        },
-    )
-
-
-def _digests(tags: Mapping[str, str]) -> dict[str, str] | None:
-    try:
-        digests = json.loads(tags["digests"])
-    except ValueError:
-        return None
-    agrees = isinstance(digests, dict) and digests.get(ONNX_FILE) == tags["onnx_sha256"]
-    return digests if agrees else None
 
 
 def _require_name(name: str) -> str:

@@ -57,6 +57,7 @@ def entry_point(function: Function) -> Function:
 @functools.cache
 def _sources() -> str:
     digest = hashlib.sha256()
-    for source in (*sorted(_HERE.glob("*.py")), *sorted(_HERE.glob("kernels/*.py"))):
+    beside = [_HERE / f"{name}.py" for name in ("compiled", "definitions", "sessions")]
+    for source in (*beside, *sorted(_HERE.glob("kernels/*.py"))):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from autotrader.domain.errors import BadData
 
 FLOOR = 1e-7  # of a probability, before its logarithm; the ONNX graph uses the same
 _MAXIMUM_SLOPE = 10.0
+_ITERATIONS = 50
+_SMALLEST_SHARE = 1e-6
+_NEGLIGIBLE = 1e-13  # twice the likelihood, in nats a row, that a step can still add
 
 Probabilities = NDArray[np.float64]
 
@@ -76,26 +78,52 @@ def fit_calibration(raw: Probabilities, label: NDArray[np.int8]) -> Calibration:
             "use a longer training window, or a cost that fits the market"
         )
     log_raw = np.log(np.maximum(raw, FLOOR))
-    column = label.astype(np.intp) + 1
-    is_class = np.eye(3)[column]
-
-    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        slope, down, up = theta
-        q = _softmax(slope * log_raw + np.array([down, 0.0, up]))
-        residual = (q - is_class) / label.size
-        value = -float(np.log(np.maximum(q[np.arange(label.size), column], FLOOR)).mean())
-        per_class = residual.sum(axis=0)
-        return value, np.array([(residual * log_raw).sum(), per_class[0], per_class[2]])
-
-    found = minimize(
-        loss,
-        np.array([1.0, 0.0, 0.0]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, _MAXIMUM_SLOPE), (None, None), (None, None)],
-    )
-    slope, down, up = (float(v) for v in found.x)
+    slope, down, up = _most_likely(log_raw, label, slope=None)
+    if not 0.0 <= slope <= _MAXIMUM_SLOPE:
+        # The likelihood is concave: bounded, its maximum lies on the bound that was crossed.
+        slope, down, up = _most_likely(log_raw, label, slope=min(max(slope, 0.0), _MAXIMUM_SLOPE))
     return Calibration(slope, (down, 0.0, up))
+
+
+def _most_likely(
+    log_raw: NDArray[np.float64], label: NDArray[np.int8], *, slope: float | None
+) -> tuple[float, float, float]:
+    """Slope and the biases of -1 and +1 by Newton's method; a slope that is given stays."""
+    is_class = label[:, None] == np.array([-1, 0, 1])
+    theta = np.array([1.0 if slope is None else slope, 0.0, 0.0])
+    free = slice(0 if slope is None else 1, 3)
+    loss, gradient, curvature = _loss(theta, log_raw, is_class)
+    for _ in range(_ITERATIONS):
+        # The ridge keeps the step finite where the forecasts do not vary at all.
+        step = np.zeros(3)
+        step[free] = np.linalg.solve(curvature[free, free] + 1e-10 * np.eye(3)[free, free], gradient[free])
+        if gradient @ step < _NEGLIGIBLE:
+            break
+        share = 1.0
+        while share > _SMALLEST_SHARE and _loss(theta - share * step, log_raw, is_class)[0] > loss:
+            share /= 2
+        theta = theta - share * step
+        loss, gradient, curvature = _loss(theta, log_raw, is_class)
+    return float(theta[0]), float(theta[1]), float(theta[2])
+
+
+def _loss(
+    theta: NDArray[np.float64], log_raw: NDArray[np.float64], is_class: NDArray[np.bool_]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Mean negative log likelihood in slope and two biases, its gradient and its Hessian."""
+    q = _softmax(theta[0] * log_raw + np.array([theta[1], 0.0, theta[2]]))
+    value = -float(np.log(np.maximum(q[is_class], FLOOR)).mean())
+    residual = q - is_class
+    gradient = np.array([(residual * log_raw).sum(), residual[:, 0].sum(), residual[:, 2].sum()])
+    mean = (q * log_raw).sum(axis=1)
+    across = (q * (log_raw - mean[:, None])).sum(axis=0)
+    second = np.diag([(q * np.square(log_raw)).sum() - np.square(mean).sum(), 0.0, 0.0])
+    second[0, 1] = second[1, 0] = across[0]
+    second[0, 2] = second[2, 0] = across[2]
+    second[1, 1] = (q[:, 0] * (1 - q[:, 0])).sum()
+    second[2, 2] = (q[:, 2] * (1 - q[:, 2])).sum()
+    second[1, 2] = second[2, 1] = -(q[:, 0] * q[:, 2]).sum()
+    return value, gradient / len(q), second / len(q)
 
 
 def _softmax(scores: NDArray[np.float64]) -> Probabilities:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from autotrader.training.calibration import Probabilities
 from autotrader.training.classifiers import CLASSES, Labels
@@ -118,20 +117,14 @@ def log_loss(probabilities: Probabilities, label: Labels) -> float:
 def area(event: NDArray[np.bool_], score: Floats) -> float:
     """Area under the ROC curve: chance that an event scores above a non-event, ties half.
 
-    NaN where there is no event, or nothing else. Mann and Whitney 1947, by ranks.
+    NaN where there is no event, or nothing else (Mann and Whitney 1947).
     """
-    events = int(event.sum())
-    others = len(event) - events
-    if events == 0 or others == 0:
-        return float("nan")
-    ranks = rankdata(score)
-    return float((ranks[event].sum() - events * (events + 1) / 2) / (events * others))
+    return _area(_tied(score), event, ~event)
 
 
 def direction_area(label: Labels, score: Floats) -> float:
     """Area under the ROC curve of rises against falls; rows that did neither are left out."""
-    moved = label != 0
-    return area(label[moved] > 0, score[moved])
+    return _area(_tied(score), label > 0, label < 0)
 
 
 def error_by_shifts(
@@ -147,8 +140,26 @@ def error_by_shifts(
     shortest = max(min(instants_per_horizon, instants // 4), 1)
     generator = np.random.default_rng(seed)
     shifts = generator.integers(shortest, max(instants - shortest, shortest + 1), _SHIFTS) * rows_per_instant
-    areas = np.array([direction_area(np.roll(label, int(s)), score) for s in shifts])
+    groups = _tied(score)
+    moved = (np.roll(label, int(s)) for s in shifts)
+    areas = np.array([_area(groups, outcome > 0, outcome < 0) for outcome in moved])
     return float(areas.std()) if np.isfinite(areas).all() else float("nan")
+
+
+def _tied(score: Floats) -> NDArray[np.intp]:
+    """Number of each row's group of equal scores, the lowest first."""
+    groups: NDArray[np.intp] = np.unique(score, return_inverse=True)[1]
+    return groups
+
+
+def _area(groups: NDArray[np.intp], event: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    events = np.bincount(groups, event)
+    others = np.bincount(groups, other)
+    pairs = events.sum() * others.sum()
+    if pairs == 0:
+        return float("nan")
+    below = np.cumsum(others) - others / 2
+    return float((events * below).sum() / pairs)
 
 
 def _known(value: float) -> float | None:

@@ -1,7 +1,8 @@
 """Ends work by SIGKILL at a chosen line of this package's code, or at a chosen moment from outside.
 
-    for line in lines_to_die_at(work, folder, count=20, seed=7):
-        assert killed_at_line(work, folder, line)
+    moments = folders_and_lines(work, folder, count=20, seed=7)
+    assert killed_at_lines(work, moments)
+    assert finished_in_all(work, moments)
 
 Work is a module's function of a folder. It runs in a process of its own, forked from a server that
 has imported its module and started no thread: a fork of the test process itself would inherit the
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -31,28 +32,29 @@ import autotrader
 
 Work = Callable[[Path], None]
 
+_AT_ONCE = 4
 _PACKAGE = str(Path(autotrader.__file__).parent)
 
 
-def lines_to_die_at(work: Work, folder: Path, *, count: int, seed: int) -> Iterator[int]:
-    """Numbers of executed lines, spread over the whole of the work, one in each of `count` stretches.
+def folders_and_lines(work: Work, folder: Path, *, count: int, seed: int) -> dict[Path, int]:
+    """Folders, and in each the number of an executed line, spread over the whole of the work.
 
-    Runs the work once to its end in `folder` to count its lines.
+    Runs the work once to its end to count its lines, and picks one of each of `count` stretches.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    counted = folder.with_name(f"{folder.name}-lines")
-    assert _run(_order(work, folder, count_to=str(counted))) == [0]
+    counted = folder / "lines"
+    assert _run(_order(work, folder / "counted", count_to=str(counted))) == [0]
     total = int(counted.read_text())
     pick = random.Random(seed)
-    for part in range(count):
-        yield pick.randrange(total * part // count, total * (part + 1) // count) + 1
+    return {
+        folder / f"killed-{part}": pick.randrange(total * part // count, total * (part + 1) // count) + 1
+        for part in range(count)
+    }
 
 
-def killed_at_line(work: Work, folder: Path, line: int) -> bool:
-    """Do the work until that many lines of the package have run; False if it came to its end."""
-    (status,) = _run(_order(work, folder, die_at=line))
-    assert status in (0, -signal.SIGKILL), f"expected an end or a kill, was {status}"
-    return status != 0
+def killed_at_lines(work: Work, moments: Mapping[Path, int]) -> bool:
+    """In each folder, do the work until that many lines of the package have run; whether all died."""
+    orders = [_order(work, folder, die_at=line) for folder, line in moments.items()]
+    return _in_turns(orders) == [-signal.SIGKILL] * len(orders)
 
 
 def killed_after(work: Work, folder: Path, seconds: float) -> bool:
@@ -63,6 +65,16 @@ def killed_after(work: Work, folder: Path, seconds: float) -> bool:
 def finished(*works: tuple[Work, Path]) -> bool:
     """Do pieces of work at the same time to their ends; whether all went well."""
     return _run(*(_order(work, folder) for work, folder in works)) == [0] * len(works)
+
+
+def finished_in_all(work: Work, folders: Iterable[Path]) -> bool:
+    """Do the work in each folder, to its end; whether all went well."""
+    return set(_in_turns([_order(work, folder) for folder in folders])) == {0}
+
+
+def _in_turns(orders: list[dict[str, Any]]) -> list[int]:
+    turns = range(0, len(orders), _AT_ONCE)
+    return [status for turn in turns for status in _run(*orders[turn : turn + _AT_ONCE])]
 
 
 def _order(work: Work, folder: Path, **how: Any) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from autotrader.data.bars import BarStore
+from autotrader.data.delta_log import DeltaLog
 from autotrader.data.lake import Lake
 from autotrader.data.schemas import KEY
 from tests.fakes.holds import InMemoryHolds
 from tests.unit.data.frames import FETCHED, MINUTE, START, stored_bars
-from tests.unit.data.kills import finished, killed_after, killed_at_line, lines_to_die_at
+from tests.unit.data.kills import finished, finished_in_all, folders_and_lines, killed_after, killed_at_lines
 
 KILLS = int(os.environ.get("KILLS", "8"))  # how many moments, spread over the whole of a load
 FIRST = FETCHED
@@ -59,15 +60,51 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_at_any_line_and_run_again_the_tables_are_the_same(tmp_path: Path, reference: Path) -> None:
-    lines = lines_to_die_at(load_and_restate, tmp_path / "counted", count=KILLS, seed=20240229)
-    for number, line in enumerate(lines):
-        folder = tmp_path / f"killed-{number}"
-        assert killed_at_line(load_and_restate, folder, line)
+    moments = folders_and_lines(load_and_restate, tmp_path, count=KILLS, seed=20240229)
+    assert killed_at_lines(load_and_restate, moments)
+    for folder in moments:
         standing, _ = tables(folder)
         assert not standing.select(KEY).is_duplicated().any()
-        assert finished((load_and_restate, folder))
+    assert finished_in_all(load_and_restate, moments)
+    for folder in moments:
         assert_same_tables(folder, reference)
         assert store(folder).bars.damaged() == {}
+        store(folder).bars.vacuum(retention=timedelta(0))
+        assert_same_tables(folder, reference)
+
+
+class StoppingLog:
+    """Stops at the n-th commit of any table: before it is made, or when it is made and not yet known."""
+
+    def __init__(self, number: int, *, made: bool) -> None:
+        self._left = number
+        self._made = made
+        self._commit = DeltaLog.commit
+
+    def commit(self, log: DeltaLog, *args: object, **kwargs: object) -> int:
+        self._left -= 1
+        if self._left == 0:
+            if self._made:
+                self._commit(log, *args, **kwargs)
+            raise KeyboardInterrupt
+        return self._commit(log, *args, **kwargs)
+
+
+@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_stopped_at_any_commit_and_run_again_the_tables_are_the_same(
+    tmp_path: Path, reference: Path, number: int, made: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = StoppingLog(number, made=made)
+    monkeypatch.setattr(
+        DeltaLog, "commit", lambda log, *args, **kwargs: stopping.commit(log, *args, **kwargs)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        load_and_restate(tmp_path)
+    monkeypatch.undo()
+    load_and_restate(tmp_path)
+    assert_same_tables(tmp_path, reference)
+    assert store(tmp_path).bars.damaged() == {}
 
 
 @pytest.mark.parametrize("milliseconds", [30, 60, 90, 130])
@@ -77,14 +114,6 @@ def test_killed_from_outside_and_run_again_the_tables_are_the_same(
     killed_after(load_and_restate, tmp_path, milliseconds / 1000)
     assert finished((load_and_restate, tmp_path))
     assert_same_tables(tmp_path, reference)
-
-
-def test_leftovers_of_a_kill_are_vacuumed_and_nothing_else(tmp_path: Path, reference: Path) -> None:
-    lines = list(lines_to_die_at(load_and_restate, tmp_path / "counted", count=8, seed=1))
-    assert killed_at_line(load_and_restate, tmp_path / "lake", lines[-2])
-    assert finished((load_and_restate, tmp_path / "lake"))
-    store(tmp_path / "lake").bars.vacuum(retention=timedelta(0))
-    assert_same_tables(tmp_path / "lake", reference)
 
 
 def test_the_same_load_in_two_processes_at_once_is_done_once(tmp_path: Path, reference: Path) -> None:

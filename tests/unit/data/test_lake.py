@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from autotrader.data.delta_log import CommitConflict, DeltaLog
 from autotrader.data.lake import Lake, LakeTable
 from autotrader.data.parquet_files import FILE_ROWS
 from autotrader.data.schemas import BARS
-from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Rejected
+from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Rejected, Unreachable
 from tests.unit.data.frames import MINUTE, START, stored_bars
 from tests.unit.data.trouble import TROUBLES, in_trouble
 
@@ -180,6 +181,19 @@ def test_many_small_files_become_one(table: LakeTable) -> None:
         table.upsert([stored_bars(minutes=2, start=START + 2 * n * MINUTE)], commit_key=f"{n}")
     assert len(table._log.newest().files[("binance", "1m", "BTCUSDT")]) <= 24
     assert_frame_equal(table.read(), stored_bars(minutes=60))
+
+
+def test_small_files_that_interleave_become_sorted_ones(table: LakeTable) -> None:
+    whole = stored_bars(minutes=60)
+    for n in range(24):
+        table.upsert([whole[n : n + 1].vstack(whole[59 - n : 60 - n])], commit_key=f"{n}")
+    table.upsert([stored_bars(minutes=1, start=START + 60 * MINUTE)], commit_key="after")
+    kept = table._log.newest().files[("binance", "1m", "BTCUSDT")]
+    assert len(kept) < 24
+    for file in kept:
+        assert pl.read_parquet(table.root / file.path)["ts"].is_sorted()
+    expected = pl.concat([whole[:24], whole[36:], stored_bars(minutes=1, start=START + 60 * MINUTE)])
+    assert_frame_equal(table.read(), expected)
 
 
 @pytest.mark.parametrize("name", ["BRK B", "EUR/USD", "..", "100%", "ÄÖ", "a=b,c"])
@@ -374,3 +388,90 @@ def test_frames_that_can_be_iterated_once_are_enough_when_nobody_interferes(tabl
         yield stored_bars()
 
     assert table.upsert(frames(), commit_key="a").inserted == 60
+
+
+# ------------------------------------------------------------------------------ other writers
+
+
+class Interrupted:
+    """Frames between which, the first time, another process writes to the table."""
+
+    def __init__(self, table: LakeTable, other: pl.DataFrame) -> None:
+        self._other = [Lake(str(table.root.parent)).table("bars", BARS), other]
+        self.times = 0
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        self.times += 1
+        yield stored_bars(minutes=30)
+        if self.times == 1:
+            self._other[0].upsert([self._other[1]], commit_key="other")
+
+
+def test_a_write_that_others_got_in_before_is_planned_again(table: LakeTable) -> None:
+    table.upsert([stored_bars(minutes=10)], commit_key="a")
+    frames = Interrupted(table, stored_bars(minutes=40))
+    done = table.upsert(frames, commit_key="b")
+    assert (frames.times, done.inserted, done.unchanged) == (2, 0, 30)
+    assert_frame_equal(table.read(), stored_bars(minutes=40))
+
+
+def test_a_write_to_another_partition_meanwhile_is_no_conflict(table: LakeTable) -> None:
+    frames = Interrupted(table, stored_bars("ETHUSDT"))
+    assert table.upsert(frames, commit_key="b").inserted == 30
+    assert frames.times == 1
+    assert table.count() == 90
+
+
+def test_the_same_commit_by_another_meanwhile_is_not_made_twice(table: LakeTable) -> None:
+    class Same(Interrupted):
+        def __iter__(self) -> Iterator[pl.DataFrame]:
+            self.times += 1
+            yield stored_bars(minutes=30)
+            self._other[0].upsert([stored_bars(minutes=30)], commit_key="b")
+
+    done = table.upsert(Same(table, stored_bars()), commit_key="b")
+    assert done.repeated
+    assert_frame_equal(table.read(), stored_bars(minutes=30))
+    assert table.damaged() == {}
+
+
+def test_frames_that_can_be_read_once_only_ask_for_another_run_after_a_conflict(table: LakeTable) -> None:
+    frames = iter(Interrupted(table, stored_bars(minutes=40)))
+    with pytest.raises(Unreachable, match="run again"):
+        table.upsert(frames, commit_key="b")
+    assert_frame_equal(table.read(), stored_bars(minutes=40))
+    assert len(files(table)) == 1
+
+
+def test_the_files_of_a_commit_are_kept_when_only_what_follows_it_fails(
+    table: LakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.upsert([stored_bars(minutes=10)], commit_key="a")
+    monkeypatch.setattr(DeltaLog, "commit", commit_and_fail)
+    with pytest.raises(KeyboardInterrupt):
+        table.upsert([stored_bars(minutes=20)], commit_key="b")
+    monkeypatch.undo()
+    assert_frame_equal(table.read(), stored_bars(minutes=20))
+    assert table.upsert([stored_bars(minutes=20)], commit_key="b").repeated
+
+
+commit = DeltaLog.commit
+
+
+def commit_and_fail(*args: object, **kwargs: object) -> int:
+    commit(*args, **kwargs)
+    raise KeyboardInterrupt
+
+
+def commit_and_report_a_conflict(*args: object, **kwargs: object) -> int:
+    commit(*args, **kwargs)
+    raise CommitConflict
+
+
+def test_a_commit_that_was_made_though_it_seemed_to_fail_is_kept_and_known(
+    table: LakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.upsert([stored_bars(minutes=10)], commit_key="a")
+    monkeypatch.setattr(DeltaLog, "commit", commit_and_report_a_conflict)
+    assert table.upsert([stored_bars(minutes=20)], commit_key="b").repeated
+    assert_frame_equal(table.read(), stored_bars(minutes=20))

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from autotrader.data.schemas import KEY
-from tests.unit.data.kills import finished, killed_after, killed_at_line, lines_to_die_at
+from tests.unit.data.kills import finished, finished_in_all, folders_and_lines, killed_after, killed_at_lines
 from tests.unit.ingestion.market import START, Platform, assignment, market
 
 KILLS = int(os.environ.get("KILLS", "8"))  # how many moments, spread over the whole of a run
@@ -44,12 +44,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_at_any_line_and_run_again_the_tables_are_the_same(tmp_path: Path, reference: Path) -> None:
-    lines = lines_to_die_at(two_runs, tmp_path / "counted", count=KILLS, seed=20240301)
-    for number, line in enumerate(lines):
-        folder = tmp_path / f"killed-{number}"
-        assert killed_at_line(two_runs, folder, line)
+    moments = folders_and_lines(two_runs, tmp_path, count=KILLS, seed=20240301)
+    assert killed_at_lines(two_runs, moments)
+    for folder in moments:
         assert not Platform(folder, {}).tables()["bars"].select(KEY).is_duplicated().any()
-        assert finished((two_runs, folder))
+    assert finished_in_all(two_runs, moments)
+    for folder in moments:
         assert_same_tables(folder, reference)
 
 

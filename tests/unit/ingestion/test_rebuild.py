@@ -27,9 +27,10 @@ BTC = InstrumentId(Venue.BINANCE, "BTCUSDT")
 def dirty(rows: pl.DataFrame, *, bump: float = 0.0) -> pl.DataFrame:
     """Some restated rows, one bad one, one doubled and one missing."""
     at = pl.int_range(pl.len())
+    restated = at.is_between(40, 60) | at.is_between(190, 210)
     rows = rows.with_columns(
-        close=pl.when(at.is_between(40, 60)).then(pl.col("close") + bump).otherwise("close"),
-        high=pl.when(at.is_between(40, 60)).then(pl.col("high") + bump).otherwise("high"),
+        close=pl.when(restated).then(pl.col("close") + bump).otherwise("close"),
+        high=pl.when(restated).then(pl.col("high") + bump).otherwise("high"),
         low=pl.when(at == 77).then(-1.0).otherwise("low"),
     )
     return pl.concat([rows[:120], rows[119:120], rows[121:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from autotrader.config.settings import Environment
+from autotrader.features.definitions import BALANCED
 from autotrader.training.artifacts import from_json, to_json
 from autotrader.training.dataset import open_dataset
 from autotrader.training.evaluation import CURVES_FILE, Evaluation
@@ -17,7 +19,7 @@ from autotrader.training.folds import read_forecasts
 from autotrader.training.gates import Decision, Kind, Outcome
 from autotrader.training.search import FamilySearch
 from autotrader.training.strategy import StrategyRules, choose_entry_score, hold, score_of, trade
-from autotrader.training.windows import embargo_of, evaluation_folds
+from autotrader.training.windows import evaluation_folds
 from tests.fakes.training_run import STRATEGY, TRAINING, TrainingRun
 
 RULES = StrategyRules.of(STRATEGY)
@@ -67,9 +69,10 @@ def test_no_fold_learns_from_what_it_is_judged_on(signal: TrainingRun) -> None:
     data = open_dataset(signal.prepare())
     folds = evaluation_folds(data, TRAINING)
     results = signal.evaluate().folds
+    embargo = BALANCED.lookback * STRATEGY.interval.delta
     for fold, result in zip(folds, results, strict=True):
-        assert data.end_ts[fold.train].max() + np.timedelta64(embargo_of(data)) <= data.ts[fold.test].min()
-        assert result.known_until + embargo_of(data) <= result.test_start
+        assert data.end_ts[fold.train].max() + np.timedelta64(embargo) <= data.ts[fold.test].min()
+        assert result.known_until + embargo <= result.test_start
     tested = np.concatenate([f.test for f in folds])
     assert len(np.unique(tested)) == len(tested)
     assert tested[-1] == len(data) - 1
@@ -141,7 +144,8 @@ def test_an_evaluation_cut_short_goes_on_and_comes_to_the_same(
 
     whole = signal.evaluate()
     run = TrainingRun(signal.stores, tmp_path / "work", signal.strategy, signal.training)
-    run.searches()
+    for step in ("dataset", "search"):
+        shutil.copytree(signal.work / step, run.work / step)
     judged: list[int] = []
     run_fold = module.run_fold
 

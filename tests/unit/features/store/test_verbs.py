@@ -19,6 +19,7 @@ from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.features.batch import compute
 from autotrader.features.definitions import BALANCED
+from autotrader.features.store.__main__ import VERBS
 from autotrader.features.store.health_check import check_rows, health_check
 from autotrader.features.store.retry_write import RewriteReport, retry_write
 from autotrader.features.store.store import FeatureStore
@@ -145,3 +146,9 @@ def test_the_commands_run_from_a_shell(
     Place(tmp_path)
     assert command.run(health_check, ["--json"]) == ExitCode.FAILED
     assert json.loads(capsys.readouterr().out)["severity"] == "critical"
+
+
+def test_the_package_lists_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run_noun("autotrader.features.store", VERBS, ["--help"]) == ExitCode.DONE
+    shown = capsys.readouterr().out
+    assert all(verb in shown for verb in ("health_check", "retry_write"))
