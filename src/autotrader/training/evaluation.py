@@ -30,7 +30,7 @@ from autotrader.training.artifacts import (
 )
 from autotrader.training.backtest import BacktestResult
 from autotrader.training.champion import ask_champion
-from autotrader.training.dataset import Dataset, Floats, PreparedData, open_dataset
+from autotrader.training.dataset import VOLATILITY_FEATURE, Dataset, Floats, PreparedData, open_dataset
 from autotrader.training.export import ModelFiles
 from autotrader.training.fitting import Recipe
 from autotrader.training.folds import (
@@ -50,7 +50,7 @@ from autotrader.training.statistics import (
     sharpe_standard_error,
     total_difference,
 )
-from autotrader.training.strategy import StrategyRules, hold, trade
+from autotrader.training.strategy import COST_MULTIPLE, StrategyRules, hold, trade
 from autotrader.training.windows import evaluation_folds
 
 log = structlog.get_logger(__name__)
@@ -323,6 +323,8 @@ def _metadata(
         "horizon_minutes": str(prepared.horizon_minutes),
         "round_trip_cost_bps": str(prepared.round_trip_cost_bps),
         "decide_every_bars": str(prepared.sample_every_bars),
+        "volatility_feature": VOLATILITY_FEATURE,
+        "cost_multiple": str(COST_MULTIPLE),
         "data_source": ", ".join(prepared.sources),
     }
 

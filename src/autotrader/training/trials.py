@@ -21,7 +21,7 @@ import numpy as np
 import structlog
 
 from autotrader.config.settings import TrainingSettings
-from autotrader.data.files import write_atomically
+from autotrader.data.files import storage_errors, write_atomically
 from autotrader.ports.clock import WallClock
 from autotrader.training.artifacts import content_key, from_json, to_json
 from autotrader.training.backtest import BacktestResult
@@ -147,6 +147,8 @@ class TrialRunner:
         return outcome
 
     def _try(self, trial: optuna.Trial, number: int, key: str, parameters: Mapping[str, Any]) -> TrialOutcome:
+        import optuna
+
         begin = self.wall_clock.monotonic()
         skills: list[float] = []
         state, reason, result = "complete", "", None
@@ -156,13 +158,16 @@ class TrialRunner:
             ), skills)  # fmt: skip
             if result is None:
                 state, reason = "pruned", f"worse than the median of earlier trials after fold {len(skills)}"
+        except (OSError, optuna.exceptions.OptunaError):
+            raise  # storage that fails says nothing of the model
         except Exception as error:  # noqa: BLE001 - each library fails in its own way; all of it counts
             state, reason = "failed", f"{type(error).__name__}: {error}"
             log.warning("trial failed", family=self.kind.name, number=number, reason=reason)
         returns_file = None
         if result is not None:
             returns_file = self._file(key, "npy").name
-            np.save(self.folder / returns_file, hourly_returns(result))
+            with storage_errors(f"write {self.folder / returns_file}"):
+                np.save(self.folder / returns_file, hourly_returns(result))
         return TrialOutcome(
             number=number,
             key=key,

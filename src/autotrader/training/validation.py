@@ -229,7 +229,6 @@ def _track(validation: Validation, evaluation: Evaluation, tracker: ExperimentTr
         params={
             "family": evaluation.family,
             "training_key": evaluation.key,
-            "decision": validation.decision.value,
             **{f"best.{name}": value for name, value in evaluation.parameters.items()},
         },
         metrics={name: float(value) for name, value in measured.items() if value is not None},

@@ -21,6 +21,8 @@ from tests.killing import Steps, run_killed
 from tests.models import candidate
 from tests.services import fresh_database
 
+pytestmark = pytest.mark.integration
+
 NAME = "autotrader-strategy"
 ROLLBACK = [
     AliasChange(Alias.CHAMPION, "v1.0.0", expected="v1.1.0"),

@@ -33,7 +33,7 @@ def stored_bars(
 
     `close_shift` moves close and high, so that each row differs from the unshifted one.
     """
-    rows = _series(venue, instrument, days=2 if minutes < 2880 else 50).filter(
+    rows = _series(venue, instrument, days=2 if minutes < 2880 else 200).filter(
         pl.col("ts").is_between(start, start + minutes * MINUTE, "left")
     )
     rows = rows.with_columns(pl.col("close") + close_shift, pl.col("high") + close_shift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
-from autotrader.domain.errors import BadData, ConfigurationError, NotFound
+from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Rejected
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.features.batch import compute
 from autotrader.training.artifacts import from_json, to_json
@@ -143,6 +144,20 @@ def test_bars_that_were_not_known_yet_are_not_there(run: TrainingRun) -> None:
     )
     last = open_dataset(earlier).end_ts.max()
     assert last <= np.datetime64((NOW - timedelta(days=1)).replace(tzinfo=None))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    run: TrainingRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", full)
+        with pytest.raises(Rejected, match="the disk is full"):
+            run.prepare()
+    assert list((run.work / "dataset").iterdir()) == []
+    assert run.prepare().rows > 0
 
 
 class Killed(BaseException):

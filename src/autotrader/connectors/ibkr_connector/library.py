@@ -5,6 +5,7 @@ Both are of one author's making and share the names that are used here.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import logging
@@ -33,7 +34,19 @@ def load(choice: str) -> ModuleType:
         if importlib.util.find_spec(name):
             # What goes wrong reaches the caller as an error of ours; the library logs it as well.
             logging.getLogger(name).setLevel(logging.CRITICAL)
-            return importlib.import_module(name)
+            return _import(name)
     raise ConfigurationError(
         f"expected {' or '.join(wanted)} to be installed, was not: install autotrader[ibkr]"
     )
+
+
+def _import(name: str) -> ModuleType:
+    """Import it where a current event loop is at hand: their event library asks for one then.
+
+    After an `asyncio.run` a thread has none.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+    return importlib.import_module(name)
