@@ -22,7 +22,7 @@ from typing import Any
 
 from airflow.sdk import Asset, dag, task, task_group
 
-from autotrader.adapters.airflow_dag import conf, default_args, form, label, run, run_key
+from autotrader.adapters.airflow_dag import conf, default_args, form, label, mapped, run, run_key
 from autotrader.pipelines.params import DATA_PIPELINE
 
 BARS = Asset("bars")
@@ -67,7 +67,7 @@ def data_pipeline() -> None:
 
     @task(trigger_rule="all_done", outlets=[BARS])
     def commit_bars(validated: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return run("data.commit_bars", run_key=run_key(), validated=list(validated or []))
+        return run("data.commit_bars", run_key=run_key(), validated=mapped(validated))
 
     @task(map_index_template="{{ label }}")
     def transform_features(work: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def data_pipeline() -> None:
 
     @task(trigger_rule="none_failed", outlets=[FEATURES])
     def load_to_feature_store(transformed: list[dict[str, Any]]) -> dict[str, Any]:
-        return run("data.load_to_feature_store", run_key=run_key(), transformed=list(transformed or []))
+        return run("data.load_to_feature_store", run_key=run_key(), transformed=mapped(transformed))
 
     @task(trigger_rule="all_done")
     def check_data_health(
@@ -85,8 +85,8 @@ def data_pipeline() -> None:
         return run(
             "data.check_data_health",
             run_key=run_key(),
-            planned=list(planned),
-            validated=list(validated or []),
+            planned=mapped(planned),
+            validated=mapped(validated),
             loaded=loaded,
         )
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow.sdk import Asset, dag, task
 
-from autotrader.adapters.airflow_dag import conf, default_args, form, label, run, run_key, skip
+from autotrader.adapters.airflow_dag import conf, default_args, form, label, mapped, run, run_key, skip
 from autotrader.pipelines.params import TRAINING_PIPELINE
 
 FEATURES = Asset("features")
@@ -50,7 +50,7 @@ def training_pipeline() -> None:
 
     @task
     def evaluate_models(searched: list[dict[str, Any]]) -> dict[str, Any]:
-        return run("training.evaluate_models", searched=list(searched))
+        return run("training.evaluate_models", searched=mapped(searched))
 
     @task
     def validate_model(evaluated: dict[str, Any]) -> dict[str, Any]:

@@ -61,3 +61,7 @@ def _index() -> str:
     for topic, verbs in VERBS.items():
         lines += [topic, *(f"  {name:<20}{command.summary(target)}" for name, target in verbs.items()), ""]
     return "\n".join([*lines, command.EXIT_CODES])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -57,10 +57,9 @@ class Platform:
         return run, tasks
 
     def why(self, run: DagRun) -> str:
-        """The ends of the logs of failed tasks, for an assertion's message."""
+        """What ended the failed tasks, for an assertion's message."""
         failed = [t for t in self.api.tasks(run.dag_id, run.run_id) if t.state == "failed"]
-        ends = {t.task_id: self.api.last_log_lines(t, run.dag_id, run.run_id) for t in failed}
-        return json.dumps(ends, indent=1)
+        return json.dumps({t.task_id: self.api.failure(t, run.dag_id, run.run_id) for t in failed}, indent=1)
 
     def command(self, *words: str) -> tuple[int, Any, str]:
         """Run `python -m <words> --json`; returns exit code, parsed stdout, stderr."""

@@ -74,7 +74,7 @@ def test_the_registered_version_carries_what_it_was_made_of(
     model = registry.fetch_artifact(version, "model.onnx", tmp_path)
     session = onnxruntime.InferenceSession(str(model))
     assert session.get_inputs()[0].shape[1] == len(
-        json.loads(session.get_modelmeta().custom_metadata_map["features"])
+        json.loads(session.get_modelmeta().custom_metadata_map["feature_names"])
     )
 
 

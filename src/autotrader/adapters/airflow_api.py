@@ -131,12 +131,14 @@ class AirflowApi:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._send("GET", f"{path}?map_index={map_index}&deserialize=true")["value"]
 
-    def last_log_lines(self, task: TaskInstance, dag_id: str, run_id: str, *, count: int = 5) -> list[str]:
-        """The end of the log of a task's last try."""
+    def failure(self, task: TaskInstance, dag_id: str, run_id: str) -> str:
+        """The exception that ended the task's last try, or the last line of its log."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"
         body = self._send("GET", f"{path}?map_index={task.map_index}&full_content=true")
-        lines = [str(e.get("error_detail") or e["event"]) for e in body["content"] if isinstance(e, dict)]
-        return lines[-count:]
+        raised = [error for entry in body["content"] for error in entry.get("error_detail") or []]
+        if raised:
+            return f"{raised[0]['exc_type']}: {raised[0]['exc_value']}"
+        return str(body["content"][-1]["event"]) if body["content"] else "no log"
 
     def _send(self, method: str, path: str, *, authenticated: bool = True, **request: Any) -> Any:
         if authenticated and "Authorization" not in self._http.headers:

@@ -72,6 +72,17 @@ def run_key() -> str:
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in run_id)
 
 
+def mapped(returned: Any) -> list[Any]:
+    """What the instances of a mapped task returned, as a list.
+
+    Airflow hands over a bare value where a mapped task group had a single instance, and None where
+    it had none that returned.
+    """
+    if returned is None:
+        return []
+    return [returned] if isinstance(returned, dict) else list(returned)
+
+
 def label(text: str) -> None:
     """Name a mapped task instance in the UI; needs `map_index_template="{{ label }}"`."""
     context: Any = get_current_context()

@@ -21,6 +21,9 @@ KEY_TAG = "autotrader.key"
 _METRICS_PER_BATCH = 1000
 _PARAMS_PER_BATCH = 100
 
+# Without it the UI takes the experiment for one of language models and hides the metrics.
+_KIND = {"key": "mlflow.experimentKind", "value": "custom_model_development"}
+
 
 class MlflowTracker:
     """Implements `autotrader.ports.tracking.ExperimentTracker`.
@@ -124,7 +127,7 @@ class MlflowTracker:
                 found = self._named_experiment()
             except NotFound:
                 with contextlib.suppress(AlreadyExists):  # another process was first
-                    self._mlflow.post("experiments/create", name=self._experiment)
+                    self._mlflow.post("experiments/create", name=self._experiment, tags=[_KIND])
                 found = self._named_experiment()
             if found["lifecycle_stage"] == "deleted":
                 self._mlflow.post("experiments/restore", experiment_id=found["experiment_id"])

@@ -152,6 +152,10 @@ class AirflowSettings(Section):
     plugins_folder: Path = Path("plugins")
 
 
+class ExchangeSettings(Section):
+    port: Port = Field(8090, description="Of the stand-in exchange, where Binance cannot be reached")
+
+
 class ClockSettings(Section):
     market_time: Utc | None = Field(None, description="Market time stands here (replay); empty is UTC now")
 
@@ -197,6 +201,7 @@ class Settings(BaseSettings):
     lake: LakeSettings = LakeSettings()
     mlflow: MlflowSettings = MlflowSettings()
     airflow: AirflowSettings = AirflowSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
     clock: ClockSettings = ClockSettings()
     simulation: SimulationSettings = SimulationSettings()
     log: LogSettings = LogSettings()

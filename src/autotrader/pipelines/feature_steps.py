@@ -19,7 +19,7 @@ from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.verdicts import Finding, Severity, Verdict
 from autotrader.features.store.store import FeatureStore
-from autotrader.features.store.transform import affected_range, transform
+from autotrader.features.store.transform import affected_range, first_without_features, transform
 from autotrader.ingestion.staging import StagedFrames, write_frame
 from autotrader.ingestion.windows import Assignment
 from autotrader.pipelines.data_steps import DAG_ID, ValidatedWork, Work, left_out_of
@@ -85,8 +85,13 @@ class DataHealth:
     left_out: Mapping[str, str]
 
 
-def transform_features(*, work: Mapping[str, Any], lake: Lake, holds: Holds) -> Transformed:
-    """Compute the features of the windows that were loaded, and of what looks back on them."""
+def transform_features(
+    *, work: Mapping[str, Any], lake: Lake, holds: Holds, feature_store: FeatureStore
+) -> Transformed:
+    """Compute the features of the windows that were loaded, and of what looks back on them.
+
+    And of older bars that have none, since the run that loaded them did not live to store them.
+    """
     todo = from_plain(Work, work)
     store = BarStore(lake, holds)
     files: list[str] = []
@@ -100,6 +105,14 @@ def transform_features(*, work: Mapping[str, Any], lake: Lake, holds: Holds) -> 
             changed_start=assignment.start,
             changed_end=assignment.end,
         )
+        missing = first_without_features(
+            store.bars,
+            feature_store.rows,
+            assignment.id,
+            interval=assignment.interval,
+            before=assignment.start,
+        )
+        start = min(start, missing or start)
         frame = transform(store, assignment.id, interval=assignment.interval, start=start, end=end)
         if frame.is_empty():
             continue

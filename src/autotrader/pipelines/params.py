@@ -13,15 +13,18 @@ Schema = dict[str, dict[str, Any]]
 _DATE = {"type": ["null", "string"], "format": "date", "default": None}
 
 
-def _names(what: str, examples: list[str]) -> dict[str, Any]:
+def _names(what: str, *, known: list[str] | None = None) -> dict[str, Any]:
+    """A list of names: chosen from the known ones, or typed one a line."""
+    choice = {"examples": known} if known else {}
+    how = "Choose from the list" if known else "One a line"
     return {
         "default": None,
         "type": ["null", "array"],
         "items": {"type": "string", "minLength": 1},
         "uniqueItems": True,
-        "examples": examples,
+        **choice,
         "title": what.capitalize(),
-        "description": f"One a line; empty means all {what} of the settings.",
+        "description": f"{how}; empty means all {what} of the settings.",
     }
 
 
@@ -53,8 +56,8 @@ DATA_PIPELINE: Schema = {
         "title": "Date (reprocess)",
         "description": "The day to derive again, UTC. Required for reprocess.",
     },
-    "venues": _names("venues", ["binance", "ibkr", "oanda"]),
-    "instruments": _names("instruments", ["BTCUSDT", "ETHUSDT", "AAPL", "EUR_USD"]),
+    "venues": _names("venues", known=["binance", "ibkr", "oanda"]),
+    "instruments": _names("instruments"),
 }
 
 TRAINING_PIPELINE: Schema = {
@@ -75,8 +78,8 @@ TRAINING_PIPELINE: Schema = {
         "description": "Out-of-sample window that the gates judge. Empty: the setting (730). "
         "With less history, gates that cannot decide say so.",
     },
-    "models": _names("models", ["logistic", "hist_gradient_boosting", "lightgbm"]),
-    "instruments": _names("instruments", ["BTCUSDT", "ETHUSDT"]),
+    "models": _names("models", known=["logistic", "hist_gradient_boosting", "lightgbm"]),
+    "instruments": _names("instruments"),
     "promote": {
         "default": True,
         "type": "boolean",
@@ -93,7 +96,7 @@ BACKTEST: Schema = {
         "title": "Model version",
         "description": "Such as v1.2.0, a number, or an alias. Empty: buy and hold.",
     },
-    "instruments": _names("instruments", ["BTCUSDT", "ETHUSDT"]),
+    "instruments": _names("instruments"),
     "start_date": {
         **_DATE,
         "title": "Start date",

@@ -133,7 +133,7 @@ def _why(api: AirflowApi, dag_id: str, run_id: str, tasks: list[TaskInstance]) -
     for task in tasks:
         if task.state == "failed":
             name = task.task_id + (f"[{task.label or task.map_index}]" if task.map_index >= 0 else "")
-            lines.append(f"  {name}: " + " | ".join(api.last_log_lines(task, dag_id, run_id, count=2)))
+            lines.append(f"  {name}: {api.failure(task, dag_id, run_id)}")
     return "\n".join(lines)
 
 

@@ -14,12 +14,22 @@ from autotrader.adapters.airflow_api import AirflowApi
 from autotrader.apps.stack import airflow
 from autotrader.apps.stack.market import MarketChoice
 from autotrader.apps.stack.processes import ProcessSpec, ProcessTable
-from autotrader.config.settings import PREFIX, RUNTIME_FILE, Settings, load_settings
-from autotrader.domain.errors import DependencyError, Unreachable
+from autotrader.config.settings import (
+    PREFIX,
+    RUNTIME_FILE,
+    AirflowSettings,
+    ExchangeSettings,
+    MlflowSettings,
+    Settings,
+    load_settings,
+)
+from autotrader.domain.errors import ConfigurationError, DependencyError, Refused, Unreachable
 
+API_SERVER = "airflow-api-server"
 EXCHANGE = "exchange"
 MLFLOW = "mlflow"
 START_SECONDS = 120.0
+PORTS_TO_TRY = 50
 
 Tell = Callable[[str], None]
 
@@ -45,15 +55,25 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
         If a process dies or does not answer in time, with the end of its log.
     """
     processes = table(settings)
+    before = _read_runtime(settings.home)
+
+    def port_of(name: str, group: str, wanted: int, default: int) -> int:
+        known = int(before.get(f"{group}__PORT", default))
+        variable = f"{PREFIX}{group}__PORT"
+        return _port(processes, name, variable=variable, wanted=wanted, default=default, before=known)
+
+    mlflow_port = port_of(MLFLOW, "MLFLOW", settings.mlflow.port, MlflowSettings().port)
+    airflow_port = port_of(API_SERVER, "AIRFLOW", settings.airflow.port, AirflowSettings().port)
     runtime = {
         "BINANCE__INSTRUMENTS": ",".join(market.instruments),
         "BINANCE__SOURCE": market.source,
-        "MLFLOW__PORT": str(_port(processes, MLFLOW, settings.mlflow.port)),
-        "AIRFLOW__PORT": str(_port(processes, "airflow-api-server", settings.airflow.port)),
+        "MLFLOW__PORT": str(mlflow_port),
+        "AIRFLOW__PORT": str(airflow_port),
     }
     if not market.is_live:
-        port = _port(processes, EXCHANGE, 8090)
+        port = port_of(EXCHANGE, "EXCHANGE", settings.exchange.port, ExchangeSettings().port)
         runtime |= {
+            "EXCHANGE__PORT": str(port),
             "BINANCE__REST_URL": f"http://127.0.0.1:{port}",
             "BINANCE__STREAM_URL": f"ws://127.0.0.1:{port}",
             "CLOCK__MARKET_TIME": market.end.isoformat(),
@@ -109,11 +129,26 @@ def _exchange_argv(market: MarketChoice, port: int) -> list[str]:
     return [*argv, "--market", "simulated", "--symbols", *market.instruments]
 
 
-def _port(processes: ProcessTable, name: str, wanted: int) -> int:
-    """The wanted port, or a free one near it, unless our own process has it already."""
+def _port(
+    processes: ProcessTable, name: str, *, variable: str, wanted: int, default: int, before: int
+) -> int:
+    """The port of a service: where it runs already, else the wanted one, else a free one near it.
+
+    A port that somebody set is kept to: commands that read the same setting must find the service.
+
+    Raises
+    ------
+    Refused
+        If the service runs on another port than the one that is set now.
+    ConfigurationError
+        If the port that is set is taken.
+    """
+    is_set = wanted != default
     if processes.process(name):
-        return wanted
-    for port in range(wanted, min(wanted + 50, 65536)):
+        if is_set and wanted != before:
+            raise Refused(f"{variable}={wanted}, but {name} runs on port {before}: `make down` first")
+        return before
+    for port in (wanted,) if is_set else range(wanted, wanted + PORTS_TO_TRY):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -121,7 +156,15 @@ def _port(processes: ProcessTable, name: str, wanted: int) -> int:
             except OSError:
                 continue
             return port
-    raise DependencyError(f"expected a free port from {wanted} to {wanted + 49} for {name}, all are taken")
+    tried = str(wanted) if is_set else f"{wanted} to {wanted + PORTS_TO_TRY - 1}"
+    raise ConfigurationError(f"{variable}: expected a free port for {name}, {tried} is taken: set another")
+
+
+def _read_runtime(home: Path) -> dict[str, str]:
+    path = home / RUNTIME_FILE
+    lines = path.read_text().splitlines() if path.exists() else []
+    pairs = (line.removeprefix(PREFIX).partition("=") for line in lines if line.startswith(PREFIX))
+    return {name: value for name, _, value in pairs}
 
 
 def _write_runtime(home: Path, values: dict[str, str]) -> None:

@@ -1,0 +1,118 @@
+"""`autotrader quickstart` as a user runs it: a process, a terminal's output, a JSON object, and no trace."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from autotrader.apps.stack.processes import MARK
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "AUTOTRADER_MARKET_SOURCE": "simulated",
+    "AUTOTRADER_SIMULATION__DAYS": "8",
+    "AUTOTRADER_BINANCE__INSTRUMENTS": "BTCUSDT",
+    "AUTOTRADER_TRAINING__LOOKBACK_DAYS": "4",
+    "AUTOTRADER_TRAINING__EVALUATION_DAYS": "2",
+    "AUTOTRADER_TRAINING__FOLD_DAYS": "1",
+    "AUTOTRADER_TRAINING__TRIALS_PER_MODEL": "1",
+    "AUTOTRADER_TRAINING__MODELS": "logistic",
+}
+KEYS = {
+    "source",
+    "instruments",
+    "rows",
+    "quality",
+    "features",
+    "model_name",
+    "model_version",
+    "semver",
+    "gates",
+    "decision",
+    "seconds",
+}
+
+
+def autotrader(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **SMALL, "AUTOTRADER_HOME": str(home)}
+    command = [sys.executable, "-m", "coverage", "run", "-m", "autotrader.cli", *words]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def strays(home: Path) -> list[str]:
+    """Processes of this home's stack."""
+    mark, found = str((home / "processes").resolve()), []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark or str(home) in " ".join(process.cmdline()):
+                found.append(f"{process.pid} {process.name()}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    try:
+        done = autotrader(home, "quickstart", "--json")
+        assert done.returncode == 0, done.stderr[-4000:]
+
+        said = done.stderr.splitlines()
+        assert said[0].startswith("Market data: SIMULATED")
+        assert any(re.search(r"check_data_health: success \(.* s\); 0 left", line) for line in said)
+        summary = json.loads(done.stdout.splitlines()[-1])
+        assert set(summary) >= KEYS
+        assert summary["source"] == "SIMULATED"
+        assert summary["rows"] == {"binance:BTCUSDT": 8 * 1440}
+        assert summary["features"]["rows"] == 8 * 1440
+        assert {"name", "value", "bound", "outcome"} <= set(summary["gates"][0])
+        assert set(summary["seconds"]) == {"prepare", "data_pipeline", "training_pipeline"}
+
+        status = autotrader(home, "status")
+        assert status.returncode == 0, status.stdout
+        assert "(stand-in, SIMULATED bars)" in status.stdout
+        airflow = re.search(r"Airflow +(http://127\.0\.0\.1:\d+)", status.stdout)
+        assert airflow is not None
+        assert httpx.get(f"{airflow[1]}/api/v2/version", trust_env=False).is_success
+        listening = {
+            connection.laddr.ip
+            for pid in json.loads(autotrader(home, "status", "--json").stdout)["processes"].values()
+            for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+
+        again = autotrader(home, "quickstart", "--json")
+        assert again.returncode == 0, again.stderr[-4000:]
+        continued = json.loads(again.stdout.splitlines()[-1])
+        assert (continued["rows"], continued["semver"]) == (summary["rows"], summary["semver"])
+    finally:
+        down = autotrader(home, "down")
+    assert down.returncode == 0
+    assert strays(home) == []
+
+    cleaned = autotrader(home, "clean")
+    assert cleaned.returncode == 0
+    assert [path.name for path in home.iterdir()] == ["ledger"]
+
+
+def test_two_at_once_on_one_home_are_one_too_many(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with (home / "quickstart.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = autotrader(home, "quickstart")
+    assert second.returncode == 4
+    assert "another quickstart is at work" in second.stderr
