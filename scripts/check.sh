@@ -33,6 +33,8 @@ check "types" $bin/mypy
 check "layers" $bin/lint-imports --no-cache
 check "shell" $bin/shellcheck -x "${shell_files[@]}"
 check "spelling" $bin/codespell "${prose[@]}"
+mapfile -t tracked < <(git ls-files -- . ':!requirements.lock' ':!.secrets.baseline')
+check "secrets" $bin/detect-secrets-hook --baseline .secrets.baseline "${tracked[@]}"
 check "lock" scripts/lock.sh --check
 check "generated files" $bin/python -m autotrader.config.example --check
 

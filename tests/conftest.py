@@ -4,8 +4,33 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores: threads of one would wait for those of the other, spinning.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+
+# They fit models: the training runs are made once, and one process imports what fits.
+MODELS = ("tests/unit/training/", "tests/unit/test_conversion_smoke.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a file's tests in one worker, and those that fit models too.
+
+    Marks of the kind `xdist_group` are not read: pytest 9.2 hides them from pytest-xdist 3.8
+    (github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "models" if nodeid.startswith(MODELS) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

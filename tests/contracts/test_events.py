@@ -27,7 +27,7 @@ EVENT = Event(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> EventLog:
     if request.param == "memory":
         return InMemoryEventLog()

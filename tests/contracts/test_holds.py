@@ -29,7 +29,7 @@ HOLD = Hold(
 EVERYTHING = replace(HOLD, id="2024-03-01/all", instrument=None, placed_at=AT + timedelta(hours=1))
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def holds(request: pytest.FixtureRequest, tmp_path: Path) -> Holds:
     if request.param == "memory":
         return InMemoryHolds()

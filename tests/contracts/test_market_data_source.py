@@ -391,6 +391,7 @@ async def test_a_page_of_another_media_is_bad_data(stand: Stand, source: MarketD
         stand.decode(dataclasses.replace(page, media="text/csv"))
 
 
+@pytest.mark.integration
 def test_decoders_need_no_client_library() -> None:
     """The lake is rebuilt from the archive where no venue's library is installed."""
     modules = [m.__name__ for m in (binance_decode, ibkr_decode, oanda_decode)]

@@ -65,7 +65,12 @@ class Subject:
 
 
 @pytest.fixture(
-    params=["memory", "sqlite", "postgres", pytest.param("mlflow", marks=pytest.mark.integration)]
+    params=[
+        "memory",
+        "sqlite",
+        pytest.param("postgres", marks=pytest.mark.integration),
+        pytest.param("mlflow", marks=pytest.mark.integration),
+    ]
 )
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     match request.param:

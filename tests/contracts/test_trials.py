@@ -30,7 +30,7 @@ TRIAL = Trial(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> TrialLedger:
     if request.param == "memory":
         return InMemoryTrialLedger()

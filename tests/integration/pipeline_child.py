@@ -137,7 +137,7 @@ def _work(order: Mapping[str, Any]) -> None:
         answer = {"result": run_step(order["step"], order["key"])}
     except AutotraderError as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - it is told, whatever it was
         answer = {"error": traceback.format_exc()}
     answer["modules"] = sorted(set(sys.modules) - before)
     Path(order["answer"]).write_text(json.dumps(answer))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -45,18 +46,18 @@ DAYS = 6
 # Of each 200 kills. The phases that matter most get the most.
 SHARES = {
     "data.plan_ingestion": 3,
-    "data.extract_market_data": 30,
-    "data.archive_raw_data": 24,
-    "data.validate_data": 8,
-    "data.commit_bars": 26,
-    "data.transform_features": 12,
-    "data.load_to_feature_store": 22,
+    "data.extract_market_data": 36,
+    "data.archive_raw_data": 28,
+    "data.validate_data": 10,
+    "data.commit_bars": 28,
+    "data.transform_features": 14,
+    "data.load_to_feature_store": 24,
     "data.check_data_health": 3,
-    "training.prepare_training_data": 10,
-    "training.train_models": 22,
-    "training.evaluate_models": 8,
-    "training.validate_model": 8,
-    "training.register_model": 24,
+    "training.prepare_training_data": 8,
+    "training.train_models": 18,
+    "training.evaluate_models": 5,
+    "training.validate_model": 5,
+    "training.register_model": 18,
 }
 PHASES = {
     "fetch": "data.extract_market_data",
@@ -224,7 +225,7 @@ def test_killed_at_any_moment_and_run_again_everything_is_as_without_the_kill(
 ) -> None:
     expected, seconds = undisturbed
     due = Counter({step: max(1, round(share * KILLS / 200)) for step, share in SHARES.items()})
-    killer = Killer(nursery, due, seconds, random.Random(SEED))
+    killer = Killer(nursery, due, dict(seconds), random.Random(SEED))
     began = time.monotonic()
     homes = 0
     while due.total():
@@ -235,9 +236,10 @@ def test_killed_at_any_moment_and_run_again_everything_is_as_without_the_kill(
         rename_in_mlflow(world.mlflow, home.name)
         homes += 1
     phases = {phase: killer.done[step] for phase, step in PHASES.items()}
-    print(f"\n{killer.done.total()} kills in {homes} homes, {time.monotonic() - began:.0f} s: {phases}")
-    print(
-        f"of each step: {dict(killer.done)}; too late: {killer.missed}; begun anew: {dict(killer.restarts)}"
+    sys.stdout.write(
+        f"\n{killer.done.total()} kills in {homes} homes, {time.monotonic() - began:.0f} s: {phases}\n"
+        f"of each step: {dict(killer.done)}; came too late: {killer.missed}; "
+        f"begun anew: {dict(killer.restarts)}\n"
     )
     assert all(count >= 15 * KILLS // 200 for count in phases.values()), phases
 

@@ -138,6 +138,19 @@ def test_the_registry_commands_work_on_it(
     assert "v9.9.9" in message
 
 
+def test_the_registered_version_can_be_backtested_on_demand(
+    platform: Platform, trained: tuple[DagRun, dict[str, list[TaskInstance]]]
+) -> None:
+    semver = returned(platform, trained[0], "register_model")["semver"]
+    conf = {"model_version": semver, "instruments": ["BTCUSDT"], "start_date": "2024-02-26"}
+    run, _ = platform.trigger("backtest", conf)
+    assert run.state == "success", platform.why(run)
+    done = returned(platform, run, "run_backtest")
+    assert done["model"] == semver
+    assert "it had seen" in done["statement"]
+    assert set(done["metrics"]) == {"model", "flat", "buy_and_hold"}
+
+
 @pytest.mark.parametrize("conf", [{"lookback_days": "many"}, {"promote": "perhaps"}, {"lookback_days": 0}])
 def test_a_conf_with_wrong_types_is_refused_by_the_form(platform: Platform, conf: dict[str, object]) -> None:
     with pytest.raises(Rejected):

@@ -284,6 +284,7 @@ def test_a_noun_runs_its_verb(capsys: Captured) -> None:
     assert "databases" in json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.integration
 def test_a_module_is_a_command_of_its_own_name(home: Path) -> None:
     line = [sys.executable, "-m", "autotrader.db.check_connections", "--help"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
 
 BOUNDS = {
     "pandas": ((3, 0), (3, 1)),  # evidently fails at import with 3.1
@@ -27,15 +26,17 @@ def test_a_version_that_is_known_to_break_others_is_not_installed(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "estimator",
-    [HistGradientBoostingClassifier(max_iter=3), LogisticRegression()],
-    ids=lambda e: type(e).__name__,
+    ("module", "estimator", "parameters"),
+    [
+        ("sklearn.ensemble", "HistGradientBoostingClassifier", {"max_iter": 3}),
+        ("sklearn.linear_model", "LogisticRegression", {}),
+    ],
 )
-def test_scikit_learn_converts_to_onnx(estimator: object) -> None:
+def test_scikit_learn_converts_to_onnx(module: str, estimator: str, parameters: dict[str, int]) -> None:
     from skl2onnx import to_onnx
 
     features, label = _rows()
-    model = estimator.fit(features, label)  # type: ignore[attr-defined]
+    model = getattr(import_module(module), estimator)(**parameters).fit(features, label)
     converted = to_onnx(model, features[:1], options={"zipmap": False})
     np.testing.assert_allclose(_served(converted, features), model.predict_proba(features), atol=1e-5)
 

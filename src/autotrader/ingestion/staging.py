@@ -90,7 +90,10 @@ def write_frame(path: Path, rows: pl.DataFrame) -> None:
     unfinished = path.with_name(TEMPORARY_PREFIX + path.name)
     with storage_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows.write_parquet(unfinished, compression="zstd", compression_level=1)
+        try:
+            rows.write_parquet(unfinished, compression="zstd", compression_level=1)
+        except pl.exceptions.ComputeError as error:  # how it passes on what the operating system said
+            raise OSError(str(error)) from error
         unfinished.replace(path)
 
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ import structlog
 
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
+from autotrader.data.files import write_atomically
 from autotrader.data.lake import Lake
-from autotrader.domain.errors import ConfigurationError, NotFound, Unreachable
+from autotrader.domain.errors import ConfigurationError, DependencyError, NotFound, Unreachable
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.ingestion import commit
 from autotrader.ingestion.archive import Archived, archive_staged, find_archived
 from autotrader.ingestion.extract import extract
 from autotrader.ingestion.validate import Validated, validate_archived
 from autotrader.ingestion.windows import Assignment, Mode, plan_window
-from autotrader.pipelines.values import KEEP_STAGING, from_plain, in_groups, staging_of
+from autotrader.pipelines.values import KEEP_STAGING, from_plain, in_groups, read_day, staging_of
 from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
@@ -109,40 +110,38 @@ def plan_ingestion(
         If an instrument that was asked for does not exist.
     """
     chosen = _chosen(settings, venues, instruments)
-    wanted = Mode(mode)
+    wanted = _mode(mode)
+    store = BarStore(lake, holds)
+    interval = settings.strategy.interval
+    windows = {
+        name: plan_window(
+            wanted,
+            now=clock.now(),
+            interval=interval,
+            high_water_mark=store.high_water_mark(name, interval),
+            initial_days=settings.ingestion.initial_days,
+            start_date=read_day(start_date, "start_date"),
+            end_date=read_day(end_date, "end_date"),
+            day=read_day(date, "date"),
+        )
+        for name in chosen
+    }
     missing = {} if wanted is Mode.REPROCESS else asyncio.run(_missing(sources, chosen))
     if instruments and missing:
         raise NotFound("; ".join(f"{name}: {reason}" for name, reason in missing.items()))
     for name, reason in missing.items():
         log.warning("instrument left out", instrument=str(name), reason=reason)
-    store = BarStore(lake, holds)
-    interval = settings.strategy.interval
     assignments = [
-        Assignment(
-            name.venue,
-            name.symbol,
-            interval,
-            *plan_window(
-                wanted,
-                now=clock.now(),
-                interval=interval,
-                high_water_mark=store.high_water_mark(name, interval),
-                initial_days=settings.ingestion.initial_days,
-                start_date=_day(start_date, "start_date"),
-                end_date=_day(end_date, "end_date"),
-                day=_day(date, "date"),
-            ),
-        )
-        for name in chosen
+        Assignment(name.venue, name.symbol, interval, *window)
+        for name, window in windows.items()
         if name not in missing
     ]
     if not assignments:
         raise ConfigurationError(f"expected an instrument to load, was none: {missing or 'none is set'}")
     staging = staging_of(settings, DAG_ID, run_key)
     _forget_old(staging.parent)
-    staging.mkdir(parents=True, exist_ok=True)
     left_out = {str(name): reason for name, reason in missing.items()}
-    (staging / PLAN_FILE).write_text(json.dumps({"left_out": left_out}))
+    write_atomically(staging / PLAN_FILE, json.dumps({"left_out": left_out}).encode(), durable=False)
     return _group(assignments, wanted, staging)
 
 
@@ -257,7 +256,7 @@ async def _missing(sources: MarketDataSources, chosen: Sequence[InstrumentId]) -
         source = sources(venue)
         try:
             answer = await source.available([i.symbol for i in chosen if i.venue is venue])
-        except Unreachable as error:
+        except DependencyError as error:
             log.warning("venue does not answer", venue=venue.value, error=str(error))
         else:
             missing |= {InstrumentId(venue, symbol): reason for symbol, reason in answer.items()}
@@ -276,11 +275,11 @@ def _group(assignments: Sequence[Assignment], mode: Mode, staging: Path) -> list
     return works
 
 
-def _day(text: str | None, name: str) -> date | None:
+def _mode(text: str) -> Mode:
     try:
-        return date.fromisoformat(text) if text else None
+        return Mode(text)
     except ValueError:
-        raise ConfigurationError(f"expected {name} as YYYY-MM-DD, was {text!r}") from None
+        raise ConfigurationError(f"expected a mode of {', '.join(Mode)}, was {text!r}") from None
 
 
 def _forget_old(folder: Path) -> None:

@@ -155,11 +155,11 @@ def prepare_training_data(
     prepared = preparation.prepare_training_data(
         bars=BarStore(lake, holds),
         features=feature_store,
-        instruments=_chosen(settings, instruments),
+        instruments=chosen_instruments(settings, instruments),
         strategy=settings.strategy,
         training=training,
         as_of=floor_to(clock.now(), settings.strategy.interval),
-        work=_work(settings),
+        work=training_folder(settings),
     )
     run_id = tracker.start_run(
         key=f"training/{prepared.sha256}/{training.model_dump_json()}",
@@ -194,7 +194,7 @@ def train_models(
         tracker=tracker,
         run_id=todo.run.tracking_run,
         wall_clock=wall_clock,
-        work=_work(settings),
+        work=training_folder(settings),
     )
     return Searched(todo.family, todo.run, found.folder)
 
@@ -210,7 +210,7 @@ def evaluate_models(
         searches=[_read(one.search, FamilySearch) for one in done],
         strategy=settings.strategy,
         training=run.training,
-        work=_work(settings),
+        work=training_folder(settings),
         champion_onnx=_champion(registry, settings),
         threads=os.cpu_count() or 1,
     )
@@ -242,7 +242,7 @@ def validate_model(
         strategy=settings.strategy,
         environment=settings.environment,
         judged_at=wall_clock.now(),
-        work=_work(settings),
+        work=training_folder(settings),
     )
     return Validated(
         run=done.run,
@@ -326,7 +326,8 @@ def trigger_deployment(
     return {"model_version": done.semver, "alias": Alias.CHALLENGER.value}
 
 
-def _work(settings: Settings) -> Path:
+def training_folder(settings: Settings) -> Path:
+    """Where training artefacts lie."""
     return settings.home.resolve() / "training"
 
 
@@ -337,7 +338,14 @@ def _read(folder: str, kind: type[Any]) -> Any:
     return found
 
 
-def _chosen(settings: Settings, names: list[str] | None) -> list[InstrumentId]:
+def chosen_instruments(settings: Settings, names: list[str] | None) -> list[InstrumentId]:
+    """Instruments of the settings, or those of them that were asked for.
+
+    Raises
+    ------
+    ConfigurationError
+        If one is not of the settings.
+    """
     of_settings = {i.symbol: i for i in settings.instruments()}
     if not names:
         return list(of_settings.values())
@@ -354,7 +362,7 @@ def _champion(registry: ModelRegistry, settings: Settings) -> Path | None:
         champion = registry.get(settings.strategy.strategy_id, Alias.CHAMPION.value)
     except NotFound:
         return None
-    folder = _work(settings) / "champions" / champion.semver
+    folder = training_folder(settings) / "champions" / champion.semver
     folder.mkdir(parents=True, exist_ok=True)
     return registry.fetch_artifact(champion, "model.onnx", folder)
 

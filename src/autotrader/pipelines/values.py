@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from autotrader.config.settings import Settings
-from autotrader.domain.errors import BadData
+from autotrader.domain.errors import BadData, ConfigurationError
 
 T = TypeVar("T")
 
@@ -46,3 +46,17 @@ def in_groups(items: Sequence[T], *, at_most: int) -> list[list[T]]:
     count = min(len(items), at_most)
     borders = [round(i * len(items) / count) for i in range(count + 1)] if count else [0]
     return [list(items[a:b]) for a, b in pairwise(borders)]
+
+
+def read_day(text: str | None, name: str) -> date | None:
+    """A date of a run's conf; None where it was left empty.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not one.
+    """
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ConfigurationError(f"expected {name} as YYYY-MM-DD, was {text!r}") from None

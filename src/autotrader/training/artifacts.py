@@ -112,23 +112,18 @@ def published(folder: Path) -> Iterator[Path]:
     Rejected, DependencyError
         If the storage does not let us; nothing is left behind.
     """
-    with storage_errors(f"write {folder}"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    with storage_errors(f"write {folder}"), _staging_of(folder) as staging:
+        yield staging
+        for path in staging.rglob("*"):
+            if path.is_file():
+                _sync(path)
+        _sync(staging)
         try:
-            yield staging
-            for path in staging.rglob("*"):
-                if path.is_file():
-                    _sync(path)
-            _sync(staging)
-            try:
-                staging.rename(folder)
-            except OSError:
-                if not (folder / RESULT_FILE).exists():
-                    raise
-            _sync(folder.parent)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            staging.rename(folder)
+        except OSError:
+            if not (folder / RESULT_FILE).exists():
+                raise
+        _sync(folder.parent)
 
 
 @contextlib.contextmanager
@@ -140,6 +135,32 @@ def exclusive(path: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _staging_of(folder: Path) -> Iterator[Path]:
+    """A folder beside the one to be, locked as long as we live; those that the dead left are removed."""
+    prefix = f".{folder.name}."
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _locked(folder.parent):  # or one that is made just now would look as if left
+            for left in folder.parent.glob(f"{prefix}*"):
+                with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(left, fcntl.LOCK_NB):
+                    shutil.rmtree(left, ignore_errors=True)
+            staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=prefix))
+            stack.callback(shutil.rmtree, staging, ignore_errors=True)
+            stack.enter_context(_locked(staging))
+        yield staging
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, flags: int = 0) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

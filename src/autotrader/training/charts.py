@@ -60,18 +60,20 @@ _CALIBRATION_BINS = 10
 
 
 def equity_chart(curves: Mapping[str, tuple[Times, Floats]]) -> str:
-    """Net growth of the model and its baselines, and below it how far the model is under its peak.
+    """Net growth of all paths, and below it how far the leading one is under its peak.
 
     Parameters
     ----------
     curves : Mapping[str, tuple]
-        By name, `model` among them: bar opens, and equity as a multiple of the capital.
+        By name: bar opens, and equity as a multiple of the capital. `model` leads where it is
+        among them, else the last.
     """
+    leading = "model" if "model" in curves else list(curves)[-1]
     with _drawing("equity", height=4.6) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
-        for name in sorted(curves, key=lambda n: n == "model"):
+        for name in sorted(curves, key=lambda n: n == leading):
             ts, equity = _thinned(*curves[name])
-            front = name == "model"
+            front = name == leading
             upper.plot(
                 ts,
                 100 * (equity - 1),
@@ -83,7 +85,7 @@ def equity_chart(curves: Mapping[str, tuple[Times, Floats]]) -> str:
         upper.set_ylabel("net return, %")
         handles, labels = upper.get_legend_handles_labels()
         upper.legend(handles[::-1], labels[::-1], loc="lower left", bbox_to_anchor=(0, 1), ncols=5)
-        ts, equity = _thinned(*curves["model"])
+        ts, equity = _thinned(*curves[leading])
         peak = np.maximum.accumulate(np.concatenate(([1.0], equity)))[1:]
         below = 100 * (equity / peak - 1)
         lower.fill_between(ts, below, 0, color=_COLOURS["loss"], alpha=0.35, linewidth=0)

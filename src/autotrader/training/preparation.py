@@ -81,12 +81,47 @@ def prepare_training_data(
     ConfigurationError
         If history is too short for one training window and one test fold.
     """
+    prepared = freeze_window(
+        bars=bars,
+        features=features,
+        instruments=instruments,
+        strategy=strategy,
+        sample_every_bars=training.sample_every_bars,
+        start=as_of - timedelta(days=training.lookback_days + training.evaluation_days),
+        as_of=as_of,
+        work=work,
+    )
+    _require_history(prepared, training)
+    return prepared
+
+
+def freeze_window(
+    *,
+    bars: BarStore,
+    features: FeatureStore,
+    instruments: Sequence[InstrumentId],
+    strategy: StrategySettings,
+    sample_every_bars: int,
+    start: datetime,
+    as_of: datetime,
+    work: Path,
+) -> PreparedData:
+    """Freeze features, labels and prices of [start, as_of), as they were known at `as_of`.
+
+    Asked for again of the same table versions, it is the same set, and it is not read again.
+
+    Raises
+    ------
+    NotFound
+        If there are no bars or no features yet.
+    BadData
+        If no row is left, or a class of labels never occurs.
+    """
     feature_set = features.feature_set
     versions = _versions(bars, features)
     key = content_key(
-        "dataset 1", sorted(map(str, instruments)), as_of, versions, feature_set.version, strategy.interval,
-        strategy.horizon_minutes, strategy.round_trip_cost_bps, training.lookback_days,
-        training.evaluation_days, training.sample_every_bars,
+        "dataset 2", sorted(map(str, instruments)), start, as_of, versions, feature_set.version,
+        strategy.interval, strategy.horizon_minutes, strategy.round_trip_cost_bps, sample_every_bars,
     )  # fmt: skip
     folder = work / "dataset" / key
     existing = stored_result(folder, PreparedData)
@@ -96,7 +131,6 @@ def prepare_training_data(
     owner = f"training-{key}"
     bars.pin(versions["bars"], owner)
     features.pin(versions["features"], owner)
-    start = as_of - timedelta(days=training.lookback_days + training.evaluation_days)
 
     def read(instrument: InstrumentId) -> tuple[pl.DataFrame, pl.DataFrame]:
         asked: dict[str, Any] = {"interval": strategy.interval, "start": start, "end": as_of, "as_of": as_of}
@@ -110,18 +144,17 @@ def prepare_training_data(
         kept = _Collection(staging, feature_set.names)
         for instrument in sorted(instruments):
             price, known = read(instrument)
-            kept.add(instrument, price, known, strategy=strategy, every=training.sample_every_bars)
+            kept.add(instrument, price, known, strategy=strategy, every=sample_every_bars)
         prepared = kept.merge(
             key=key,
             folder=folder,
             as_of=as_of,
             strategy=strategy,
-            every=training.sample_every_bars,
+            every=sample_every_bars,
             feature_set=feature_set.version,
             feature_lookback=feature_set.lookback,
             versions=versions,
         )
-        _require_history(prepared, training)
         write_result(staging, prepared)
     log.info("training data prepared", key=key, rows=prepared.rows, left_out=dict(prepared.left_out))
     return prepared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from autotrader.config.settings import StrategySettings
+from autotrader.training.artifacts import to_json
+from autotrader.training.backtest import BacktestResult
 from autotrader.training.charts import calibration_chart, equity_chart, importance_chart, trials_chart
 from autotrader.training.dataset import PreparedData
 from autotrader.training.evaluation import CURVES_FILE, MODEL, Evaluation
@@ -64,21 +66,7 @@ def write_report(
         s.family: [(t.number, t.skill, t.state == "complete") for t in s.trials if t.skill is not None]
         for s in searches
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": _number,
-        "share": _share,
-        "words": _words,
-        "instant": _instant,
-        "sentence": _sentence,
-    }
-    html = environment.get_template("model_report.html.j2").render(
+    html = _template("model_report.html.j2").render(
         strategy=strategy,
         headline=headline(gates),
         prepared=prepared,
@@ -100,6 +88,59 @@ def write_report(
         search=Markup(trials_chart(skills)),  # noqa: S704
     )
     path.write_text(html)
+
+
+def write_backtest_report(
+    path: Path,
+    *,
+    title: str,
+    statement: str,
+    prepared: PreparedData,
+    strategy: StrategySettings,
+    paths: Mapping[str, BacktestResult],
+) -> None:
+    """Render the report of a backtest on demand into a file.
+
+    Parameters
+    ----------
+    path : Path
+    title, statement : str
+        What was asked for; what the window is, and what to beware of.
+    prepared, strategy
+        What it is about.
+    paths : Mapping[str, BacktestResult]
+        By name, as the model's report names them.
+    """
+    figures: dict[str, dict[str, float | None]] = {name: to_json(r.metrics) for name, r in paths.items()}
+    curves = {name: (r.ts, r.equity / r.capital) for name, r in paths.items()}
+    html = _template("backtest_report.html.j2").render(
+        title=title,
+        statement=statement,
+        prepared=prepared,
+        strategy=strategy,
+        paths=figures,
+        figures=list(next(iter(figures.values()))),
+        equity=Markup(equity_chart(curves)),  # noqa: S704  drawn by us
+    )
+    path.write_text(html)
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _number,
+        "share": _share,
+        "words": _words,
+        "instant": _instant,
+        "sentence": _sentence,
+    }
+    return environment.get_template(name)
 
 
 def headline(gates: GateReport) -> Headline:

@@ -82,6 +82,7 @@ def bars(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.integration
 def test_the_stand_ins_run_as_processes(
     bars: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

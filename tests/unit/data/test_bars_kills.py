@@ -54,11 +54,12 @@ def assert_same_tables(folder: Path, reference: Path) -> None:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reference") / "lake"
-    assert finished((load_and_restate, folder))
+    load_and_restate(folder)
     assert [len(t) for t in tables(folder)] == [180, 60]
     return folder
 
 
+@pytest.mark.integration
 def test_killed_at_any_line_and_run_again_the_tables_are_the_same(tmp_path: Path, reference: Path) -> None:
     moments = folders_and_lines(load_and_restate, tmp_path, count=KILLS, seed=20240229)
     assert killed_at_lines(load_and_restate, moments)
@@ -107,6 +108,7 @@ def test_stopped_at_any_commit_and_run_again_the_tables_are_the_same(
     assert store(tmp_path).bars.damaged() == {}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("milliseconds", [30, 60, 90, 130])
 def test_killed_from_outside_and_run_again_the_tables_are_the_same(
     tmp_path: Path, reference: Path, milliseconds: int
@@ -116,6 +118,7 @@ def test_killed_from_outside_and_run_again_the_tables_are_the_same(
     assert_same_tables(tmp_path, reference)
 
 
+@pytest.mark.integration
 def test_the_same_load_in_two_processes_at_once_is_done_once(tmp_path: Path, reference: Path) -> None:
     assert finished((load_and_restate, tmp_path), (load_and_restate, tmp_path))
     assert_same_tables(tmp_path, reference)
@@ -138,6 +141,7 @@ def _write_overlapping(folder: Path, who: str) -> None:
         bars.upsert(frames, commit_key=f"{who}-{n}")
 
 
+@pytest.mark.integration
 def test_two_writers_of_the_same_keys_at_once_double_and_lose_none(tmp_path: Path) -> None:
     assert finished((write_odd, tmp_path), (write_even, tmp_path))
     standing, past = tables(tmp_path)

@@ -60,6 +60,7 @@ def test_a_file_that_is_no_database_fails(tmp_path: Path) -> None:
     assert result.exit_code is ExitCode.FAILED
 
 
+@pytest.mark.integration
 def test_a_servers_connections_are_counted(tmp_path: Path) -> None:
     result = check_connections(settings=settings(fresh_database("postgres", tmp_path)))
     report = command.to_plain(result.data)["databases"][0]

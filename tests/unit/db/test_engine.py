@@ -27,7 +27,7 @@ ROW = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
     engine = open_database(fresh_database(request.param, tmp_path))
     yield engine
@@ -151,6 +151,7 @@ def test_a_server_that_is_not_there_is_unreachable_and_its_password_unseen() -> 
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.integration
 def test_a_server_that_goes_away_is_unreachable_at_the_next_statement(tmp_path: Path) -> None:
     with postgres(tmp_path) as url:
         engine = open_database(url)

@@ -17,7 +17,7 @@ from tests.killing import run_killed
 from tests.services import empty_database, fresh_database
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return fresh_database(request.param, tmp_path)
 
@@ -64,6 +64,7 @@ def test_a_lock_ends_when_its_work_fails(url: str) -> None:
         pass
 
 
+@pytest.mark.integration
 def test_a_lock_ends_with_a_process_that_is_killed(url: str) -> None:
     assert run_killed(_hold_and_die, url)
     with exclusive(connect(url), "registry", wait_seconds=5):

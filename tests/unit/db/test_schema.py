@@ -22,7 +22,7 @@ from tests.killing import run_at_once, run_killed
 from tests.services import empty_database
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return empty_database(request.param, tmp_path)
 
@@ -77,11 +77,13 @@ def test_a_database_of_a_newer_version_is_used_as_it_is(url: str) -> None:
     assert revision(open_database(url)) == "9999"
 
 
+@pytest.mark.integration
 def test_processes_that_open_an_empty_database_at_once_migrate_it_once(url: str) -> None:
     assert run_at_once(4, _open, url) == [False] * 4
     assert revision(connect(url)) == HEAD
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("statement", [1, 5, 9, 13])
 def test_a_migration_that_is_killed_leaves_the_database_as_it_was(url: str, statement: int) -> None:
     assert run_killed(_open_and_die, url, statement)

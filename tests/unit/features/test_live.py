@@ -115,6 +115,7 @@ def test_no_bars_give_no_features() -> None:
         newest_features(np.empty(0, np.int64), np.empty((5, 0)), Interval.M1)
 
 
+@pytest.mark.integration
 def test_a_trading_process_needs_no_frames() -> None:
     code = (
         "import sys, autotrader.features.live; "

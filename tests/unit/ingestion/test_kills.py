@@ -13,6 +13,8 @@ from autotrader.data.schemas import KEY
 from tests.unit.data.kills import finished, finished_in_all, folders_and_lines, killed_after, killed_at_lines
 from tests.unit.ingestion.market import START, Platform, assignment, market
 
+pytestmark = pytest.mark.integration
+
 KILLS = int(os.environ.get("KILLS", "8"))  # how many moments, spread over the whole of a run
 WINDOW = {"end": START + timedelta(hours=2)}
 ARRIVAL_COLUMNS = ["ingested_at"]

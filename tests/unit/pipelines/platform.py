@@ -27,7 +27,7 @@ NOW = datetime(2024, 3, 1, tzinfo=UTC)
 Plain = Any
 
 
-def bars_of(venue: Venue, *symbols: str, hours: int = 30, end: datetime = NOW) -> dict[str, pl.DataFrame]:
+def bars_of(venue: Venue, *symbols: str, hours: int = 60, end: datetime = NOW) -> dict[str, pl.DataFrame]:
     """Seeded minutes of each symbol until `end`."""
     start = end - timedelta(hours=hours)
     return {symbol: made_bars(venue, symbol, start, end, seed=i) for i, symbol in enumerate(symbols)}
@@ -46,8 +46,8 @@ class Platform:
 
     @classmethod
     def at(cls, home: Path, *symbols: str, **settings: Any) -> Platform:
-        """One with Binance alone, whose first load is of a day."""
-        given = {"binance": {"instruments": symbols}, "ingestion": {"initial_days": 1}} | settings
+        """One with Binance alone, whose first load is of two days."""
+        given = {"binance": {"instruments": symbols}, "ingestion": {"initial_days": 2}} | settings
         bars = {Venue.BINANCE: bars_of(Venue.BINANCE, *symbols)}
         return cls(Settings(_env_file=None, home=home, **given), bars)
 
@@ -93,9 +93,7 @@ class Platform:
         )
 
     def extract(self, work: Plain) -> Plain:
-        return plain(
-            data_steps.extract_market_data(work=work, sources=self.sources, decoders=self.decoders)
-        )
+        return plain(data_steps.extract_market_data(work=work, sources=self.sources, decoders=self.decoders))
 
     def archive_pages(self, work: Plain) -> Plain:
         return plain(data_steps.archive_raw_data(work=work, archive=self.archive))

@@ -36,7 +36,10 @@ def test_arguments_that_are_not_the_steps_own_are_refused(key: dict[str, object]
     ("key", "message"),
     [
         ({"mode": "backfill"}, "expected start_date with mode backfill, was empty"),
-        ({"mode": "backfill", "start_date": "last week"}, "expected start_date as YYYY-MM-DD, was 'last week'"),
+        (
+            {"mode": "backfill", "start_date": "last week"},
+            "expected start_date as YYYY-MM-DD, was 'last week'",
+        ),
         ({"venues": ["nasdaq"]}, "expected venues of binance, ibkr, oanda, was nasdaq"),
     ],
 )

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from autotrader.training.skill import area, direction_area, error_by_shifts, measure_skill
 
@@ -21,6 +20,8 @@ def test_the_area_counts_pairs_and_ties_half(rows: list[tuple[bool, int]]) -> No
 
 
 def test_the_area_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
     generator = np.random.default_rng(0)
     event = generator.random(500) < 0.3
     score = np.round(generator.normal(size=500) + event, 1)

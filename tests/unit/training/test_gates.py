@@ -296,7 +296,7 @@ def some_evidence(draw: st.DrawFn) -> GateEvidence:
     return replace(GOOD, **figures, comparisons={"champion": duel})
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(evidence=some_evidence(), name=st.sampled_from(sorted(BETTER)), data=st.data())
 def test_what_gets_better_never_turns_a_pass_into_anything_else(
     evidence: GateEvidence, name: str, data: st.DataObject

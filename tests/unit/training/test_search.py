@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 
 from autotrader.domain.errors import BadData, Unreachable
@@ -93,6 +92,8 @@ class Killed(BaseException):
 def test_a_search_cut_short_anywhere_goes_on_without_repeating_or_counting_twice(
     signal: TrainingRun, tmp_path: Path, step: int
 ) -> None:
+    import optuna
+
     run = again(signal, tmp_path / "work")
     steps = iter(range(1, 1_000))
 

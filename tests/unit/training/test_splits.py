@@ -77,7 +77,7 @@ def test_a_history_without_room_for_a_fold_is_refused_with_what_it_lacks() -> No
         walk_forward(ts, end_ts, train=90 * DAY, test=DAY, evaluation=730 * DAY, embargo=NONE)
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 @given(rows=labelled_rows(), train=minutes, test=minutes, evaluation=minutes, embargo=embargoes)
 def test_walk_forward_never_lets_training_see_a_test(
     rows: tuple[Times, Times],
@@ -107,7 +107,7 @@ def test_walk_forward_never_lets_training_see_a_test(
     assert np.all(ts[tested] > ts[-1] - np.timedelta64(evaluation))
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 @given(rows=labelled_rows(), n_splits=st.integers(2, 8), embargo=embargoes)
 def test_k_fold_never_lets_a_training_label_touch_a_test_label(
     rows: tuple[Times, Times], n_splits: int, embargo: timedelta

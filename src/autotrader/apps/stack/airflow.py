@@ -13,6 +13,7 @@ from autotrader.apps.stack.processes import ProcessSpec
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import DependencyError
 
+API_SERVER = "airflow-api-server"
 PASSWORDS = "passwords.json"
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
@@ -91,7 +92,7 @@ def prepare(settings: Settings, env: dict[str, str]) -> None:
 def processes(env: dict[str, str]) -> list[ProcessSpec]:
     """The API server, scheduler, dag-processor and triggerer; a worker too where Celery runs tasks."""
     specs = [
-        ProcessSpec("airflow-api-server", [*_airflow(), "api-server"], env),
+        ProcessSpec(API_SERVER, [*_airflow(), "api-server"], env),
         ProcessSpec("airflow-scheduler", [*_airflow(), "scheduler", "--skip-serve-logs"], env),
         ProcessSpec("airflow-dag-processor", [*_airflow(), "dag-processor"], env),
         ProcessSpec("airflow-triggerer", [*_airflow(), "triggerer", "--skip-serve-logs"], env),

@@ -25,7 +25,6 @@ from autotrader.config.settings import (
 )
 from autotrader.domain.errors import ConfigurationError, DependencyError, Refused, Unreachable
 
-API_SERVER = "airflow-api-server"
 EXCHANGE = "exchange"
 MLFLOW = "mlflow"
 START_SECONDS = 120.0
@@ -63,7 +62,7 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
         return _port(processes, name, variable=variable, wanted=wanted, default=default, before=known)
 
     mlflow_port = port_of(MLFLOW, "MLFLOW", settings.mlflow.port, MlflowSettings().port)
-    airflow_port = port_of(API_SERVER, "AIRFLOW", settings.airflow.port, AirflowSettings().port)
+    airflow_port = port_of(airflow.API_SERVER, "AIRFLOW", settings.airflow.port, AirflowSettings().port)
     runtime = {
         "BINANCE__INSTRUMENTS": ",".join(market.instruments),
         "BINANCE__SOURCE": market.source,

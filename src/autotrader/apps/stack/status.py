@@ -28,7 +28,7 @@ def status(*, settings: Settings) -> command.Result:
         "home": settings.home.resolve(),
         "processes": {name: process.pid if process else None for name, process in states.items()},
     }
-    if states.get("airflow-api-server"):
+    if states.get(airflow.API_SERVER):
         data["airflow"] = _airflow_health(settings)
         lines.append(f"Airflow   {settings.airflow_url}  {data['airflow']}")
         lines.append(f"          login {settings.airflow.user} / {airflow.password(settings)}")

@@ -14,6 +14,7 @@ from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
 from autotrader.data.selection import select_instruments
+from autotrader.domain.bars import Interval
 from autotrader.domain.errors import ConfigurationError, NotFound
 from autotrader.domain.instruments import InstrumentId
 from autotrader.features.store.store import FeatureStore
@@ -35,6 +36,8 @@ class RewriteReport:
         Of the feature table, with these rows in it.
     inserted, replaced, unchanged : int
         Rows.
+    removed : int
+        Rows whose bars are not there any more, as after a rollback.
     """
 
     date: date
@@ -43,6 +46,7 @@ class RewriteReport:
     inserted: int
     replaced: int
     unchanged: int
+    removed: int
 
 
 def retry_write(
@@ -57,7 +61,7 @@ def retry_write(
 ) -> RewriteReport:
     """Compute the features of a day again from the stored bars, and write what differs.
 
-    Running it twice changes nothing the second time.
+    Rows whose bars were taken back are removed. Running it twice changes nothing the second time.
 
     Parameters
     ----------
@@ -72,12 +76,43 @@ def retry_write(
     chosen = select_instruments(settings, instruments)
     day = _Day(BarStore(lake, holds), store, settings, chosen, start)
     found = store.write(day, commit_key=f"retry_write/{date}/{uuid.uuid4().hex}")
-    if found.inserted + found.replaced + found.unchanged == 0:
+    removed = sum(
+        _remove_without_bars(day.bars, store, instrument, settings.strategy.interval, start)
+        for instrument in chosen
+    )
+    if found.inserted + found.replaced + found.unchanged + removed == 0:
         raise NotFound(
             f"expected bars of {date}, was none of {', '.join(map(str, chosen))}: fetch them first"
         )
     return RewriteReport(
-        date, tuple(map(str, chosen)), found.version, found.inserted, found.replaced, found.unchanged
+        date=date,
+        instruments=tuple(map(str, chosen)),
+        version=found.version,
+        inserted=found.inserted,
+        replaced=found.replaced,
+        unchanged=found.unchanged,
+        removed=removed,
+    )
+
+
+def _remove_without_bars(
+    bars: BarStore, store: FeatureStore, instrument: InstrumentId, interval: Interval, start: datetime
+) -> int:
+    """Take out the day's feature rows that no bar stands behind, run by run of them."""
+    end = start + timedelta(days=1)
+    stood = bars.read([instrument], interval=interval, start=start, end=end, columns=["ts"])
+    rows = store.load_features([instrument], interval=interval, start=start, end=end, columns=["ts"])
+    orphans = rows.join(stood, on="ts", how="anti").sort("ts")
+    breaks = (pl.col("ts").diff() != interval.delta).fill_null(value=True).cum_sum()
+    spans = orphans.group_by(breaks.alias("span")).agg(first=pl.min("ts"), last=pl.max("ts"))
+    return sum(
+        store.remove(
+            instrument,
+            start=first,
+            end=last + interval.delta,
+            commit_key=f"retry_write/remove/{instrument}/{first.isoformat()}/{uuid.uuid4().hex}",
+        )
+        for first, last in spans.select("first", "last").sort("first").iter_rows()
     )
 
 

@@ -135,8 +135,8 @@ def first_without_features(
         table.read(venue=venue, instruments=symbols, interval=interval.value, end=before, columns=["ts"])
         for table in (bars, features)
     )
-    first: datetime | None = opens.join(known, on="ts", how="anti")["ts"].min()
-    return first
+    without = opens.join(known, on="ts", how="anti", maintain_order="left")["ts"]
+    return without[0] if len(without) else None
 
 
 def _with_context(

@@ -29,7 +29,7 @@ def page(window: Window, now: datetime = MARKET_END, interval: str = "1m") -> li
 offsets = st.none() | st.integers(-30 * 60_000, (BARS + 30) * 60_000)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(start=offsets, end=offsets, limit=st.integers(1, 40), seconds=st.integers(0, BARS * 60))
 def test_a_page_is_what_filtering_all_bars_would_give(
     start: int | None, end: int | None, limit: int, seconds: int

@@ -18,6 +18,7 @@ from autotrader.domain.errors import ExitCode
 from .conftest import ask
 
 
+@pytest.mark.integration
 def test_it_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -> None:
     words = ["--symbols", "BTCUSDT", "DOGEUSDT", "--fault", '{"kind": "server_error", "path": "ping"}']
     process = subprocess.Popen(

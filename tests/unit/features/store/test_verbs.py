@@ -23,6 +23,7 @@ from autotrader.features.store.__main__ import VERBS
 from autotrader.features.store.health_check import check_rows, health_check
 from autotrader.features.store.retry_write import RewriteReport, retry_write
 from autotrader.features.store.store import FeatureStore
+from autotrader.ports.holds import Hold
 from tests.fakes.holds import InMemoryHolds
 from tests.unit.features.market import MINUTE, START, walk
 
@@ -62,6 +63,24 @@ def test_a_day_is_computed_again_for_all_instruments(place: Place) -> None:
     assert stored.select("ts", *BALANCED.names).equals(compute(BARS)[2 * 1440 :])
     again = place.rewrite()
     assert (again.inserted, again.replaced, again.unchanged, again.version) == (0, 0, 1440, done.version)
+
+
+def test_rows_whose_bars_were_taken_back_are_removed_and_come_back_with_them(place: Place) -> None:
+    place.rewrite()
+    begin = START + timedelta(days=2, hours=3)
+    hold = Hold("h", BTC, begin, begin + timedelta(hours=2), "wrong", "me", place.clock.now())
+    place.holds.place(hold)
+    bars = BarStore(place.lake, place.holds)
+    bars.take_back(hold, superseded_at=place.clock.now())
+    done = place.rewrite()
+    assert done.removed == 120
+    stored = place.store.load_features([BTC], interval=Interval.M1)["ts"].to_list()
+    assert not [ts for ts in stored if hold.start <= ts < hold.end]
+    assert place.rewrite().removed == 0
+
+    place.holds.release("h", actor="me", at=place.clock.now())
+    bars.put_back(hold)
+    assert place.rewrite().inserted == 120
 
 
 def test_a_damaged_day_is_made_right(place: Place) -> None:

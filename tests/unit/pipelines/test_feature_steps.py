@@ -1,0 +1,110 @@
+"""Steps of the data pipeline from bars to the feature store, and its last word."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from autotrader.domain.errors import AutotraderError, BadData, NotFound
+from autotrader.domain.instruments import Venue
+from autotrader.pipelines.values import staging_of
+from tests.unit.data.trouble import TROUBLES, in_trouble
+from tests.unit.pipelines.platform import NOW, Platform, bars_of
+
+
+@pytest.fixture
+def platform(home: Path) -> Platform:
+    return Platform.at(home, "BTCUSDT", "ETHUSDT")
+
+
+def test_a_run_stores_features_for_every_bar_and_forgets_its_staging(platform: Platform) -> None:
+    health = platform.run("r")
+    assert health["severity"] == "healthy"
+    assert health["rows"] == {"binance:BTCUSDT": 2880, "binance:ETHUSDT": 2880}
+    assert health["features"]["rows"] == 5760
+    assert not staging_of(platform.settings, "data_pipeline", "r").exists()
+
+
+def test_a_second_run_changes_no_table(platform: Platform) -> None:
+    platform.run("r")
+    before = platform.store.version(), platform.features.version()
+    platform.run("again")
+    assert (platform.store.version(), platform.features.version()) == before
+
+
+def test_features_that_a_lost_run_did_not_live_to_store_come_with_the_next(home: Path) -> None:
+    platform = Platform.at(home, "BTCUSDT", ingestion={"initial_days": 3})
+    platform.bars = {Venue.BINANCE: bars_of(Venue.BINANCE, "BTCUSDT", hours=96)}
+    undisturbed = Platform(platform.settings.model_copy(update={"home": home / "other"}), platform.bars)
+    undisturbed.run()
+    platform.now = NOW - timedelta(days=1)
+    platform.commit(platform.validated(platform.plan("lost")), "lost")
+    platform.now = NOW
+    platform.run("next")  # its own window begins a day before the newest bar
+    platform.run("and the next")
+    expected = undisturbed.features.rows.read()
+    found = platform.features.rows.read(start=expected["ts"][0])
+    keys = ["ts", "feature_set_version"]
+    assert platform.features.rows.count() == platform.store.bars.count()
+    assert found.select(keys).equals(expected.select(keys))
+
+
+@pytest.mark.parametrize(("trouble", "message"), TROUBLES)
+def test_a_store_in_trouble_is_one_clear_line_and_goes_well_afterwards(
+    platform: Platform, trouble: str, message: str
+) -> None:
+    works = platform.commit(platform.validated(platform.plan()))
+    transformed = [platform.transform(work) for work in works]
+    with in_trouble(trouble, platform.lake.root), pytest.raises(AutotraderError, match=message) as caught:
+        platform.load(transformed)
+    assert "\n" not in str(caught.value)
+    assert platform.features.rows.count() == 0
+    assert platform.load(transformed)["inserted"] == 5760
+    assert platform.load(transformed)["version"] == platform.features.version()
+
+
+@pytest.mark.parametrize(("trouble", "message"), TROUBLES)
+def test_staging_in_trouble_is_one_clear_line(platform: Platform, trouble: str, message: str) -> None:
+    (work, _) = platform.commit(platform.validated(platform.plan()))
+    with in_trouble(trouble, platform.settings.home), pytest.raises(AutotraderError, match=message) as caught:
+        platform.transform(work)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_corrupt_file_of_the_lake_is_bad_data_that_names_it(platform: Platform) -> None:
+    (work, _) = platform.commit(platform.validated(platform.plan()))
+    stored = next(path for path in platform.lake.root.rglob("*.parquet") if "BTCUSDT" in str(path))
+    stored.write_bytes(stored.read_bytes()[:200])
+    with pytest.raises(BadData, match=stored.name):
+        platform.transform(work)
+
+
+def test_staged_features_that_are_gone_are_not_found_by_their_name(platform: Platform) -> None:
+    (work, _) = platform.commit(platform.validated(platform.plan()))
+    transformed = platform.transform(work)
+    Path(transformed["files"][0]).unlink()
+    with pytest.raises(NotFound, match=Path(transformed["files"][0]).name):
+        platform.load([transformed])
+
+
+def test_nothing_to_load_is_no_commit(platform: Platform) -> None:
+    assert platform.load([]) == {"version": None, "inserted": 0, "replaced": 0, "unchanged": 0}
+
+
+def test_an_instrument_that_was_not_loaded_is_critical_and_named(platform: Platform) -> None:
+    planned = platform.plan()
+    validated = platform.validated(planned[:1])
+    loaded = platform.load([platform.transform(work) for work in platform.commit(validated)])
+    with pytest.raises(BadData, match="binance:ETHUSDT was not loaded"):
+        platform.health(planned, validated, loaded)
+    assert staging_of(platform.settings, "data_pipeline", "run").exists()
+
+
+def test_features_that_were_not_stored_are_critical(platform: Platform) -> None:
+    planned = platform.plan()
+    validated = platform.validated(planned)
+    platform.commit(validated)
+    with pytest.raises(BadData, match="no features were stored: see the tasks before"):
+        platform.health(planned, validated, None)

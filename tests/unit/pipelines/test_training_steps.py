@@ -1,0 +1,242 @@
+"""Steps of the training pipeline, and an MLflow that is down in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotrader.adapters.clocks import StandingMarketClock, SystemWallClock
+from autotrader.config.settings import Settings
+from autotrader.data.lake import Lake
+from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, NotFound, Unreachable
+from autotrader.features.store.store import FeatureStore
+from autotrader.pipelines import training_steps
+from autotrader.ports.registry import Alias
+from tests.fakes.events import InMemoryEventLog
+from tests.fakes.holds import InMemoryHolds
+from tests.fakes.registry import InMemoryRegistry
+from tests.fakes.tracking import InMemoryTracker
+from tests.fakes.training_run import INSTRUMENTS, NOW, STRATEGY, Stores, market
+from tests.fakes.trials import InMemoryTrialLedger
+from tests.unit.data.trouble import TROUBLES, in_trouble
+from tests.unit.pipelines.platform import Plain, plain
+
+MODEL = STRATEGY.strategy_id
+
+
+@dataclass
+class Platform:
+    """Each method is a step, over servers in memory that can be switched off."""
+
+    settings: Settings
+    tracker: InMemoryTracker = field(default_factory=InMemoryTracker)
+    registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
+    trials: InMemoryTrialLedger = field(default_factory=InMemoryTrialLedger)
+    events: InMemoryEventLog = field(default_factory=InMemoryEventLog)
+    holds: InMemoryHolds = field(default_factory=InMemoryHolds)
+
+    def switch(self, *, on: bool) -> None:
+        self.tracker.reachable = self.registry.reachable = on
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake_uri)
+
+    def prepare(self, **conf: Any) -> Plain:
+        clock = StandingMarketClock(NOW)
+        return plain(
+            training_steps.prepare_training_data(
+                run_key="run",
+                **conf,
+                settings=self.settings,
+                lake=self.lake,
+                holds=self.holds,
+                feature_store=FeatureStore(self.lake, clock),
+                clock=clock,
+                tracker=self.tracker,
+            )
+        )
+
+    def train(self, work: Plain) -> Plain:
+        return plain(
+            training_steps.train_models(
+                work=work,
+                settings=self.settings,
+                trials=self.trials,
+                tracker=self.tracker,
+                wall_clock=SystemWallClock(),
+            )
+        )
+
+    def evaluate(self, searched: Plain) -> Plain:
+        return plain(
+            training_steps.evaluate_models(searched=searched, settings=self.settings, registry=self.registry)
+        )
+
+    def validate(self, evaluated: Plain) -> Plain:
+        return plain(
+            training_steps.validate_model(
+                evaluated=evaluated,
+                settings=self.settings,
+                lake=self.lake,
+                holds=self.holds,
+                trials=self.trials,
+                tracker=self.tracker,
+                wall_clock=SystemWallClock(),
+            )
+        )
+
+    def register(self, validated: Plain) -> Plain:
+        return plain(
+            training_steps.register_model(
+                validated=validated,
+                settings=self.settings,
+                registry=self.registry,
+                tracker=self.tracker,
+            )
+        )
+
+    def deploy(self, registered: Plain) -> Plain:
+        return plain(
+            training_steps.trigger_deployment(
+                registered=registered,
+                settings=self.settings,
+                registry=self.registry,
+                events=self.events,
+                wall_clock=SystemWallClock(),
+            )
+        )
+
+
+def settings_of(home: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        home=home,
+        binance={"instruments": tuple(i.symbol for i in INSTRUMENTS)},
+        strategy=STRATEGY,
+        training={
+            "lookback_days": 6,
+            "evaluation_days": 5,
+            "fold_days": 4,
+            "trials_per_model": 2,
+            "models": ("logistic",),
+            "sample_every_bars": 12,
+        },
+    )
+
+
+@pytest.fixture
+def platform(home: Path) -> Platform:
+    settings = settings_of(home)
+    frames = [market(i.symbol, days=14, momentum=0.85, seed=seed) for seed, i in enumerate(INSTRUMENTS)]
+    Stores.filled(Path(settings.lake_uri), frames)
+    return Platform(settings)
+
+
+def down(platform: Platform, step: Callable[[], Any]) -> None:
+    """The step says that the server does not answer."""
+    platform.switch(on=False)
+    with pytest.raises(Unreachable, match="was switched off") as caught:
+        step()
+    assert "\n" not in str(caught.value)
+    platform.switch(on=True)
+
+
+def test_with_mlflow_down_in_every_step_a_rerun_goes_on_and_one_version_comes_of_it(
+    platform: Platform,
+) -> None:
+    down(platform, platform.prepare)
+    (work,) = platform.prepare()
+    down(platform, lambda: platform.train(work))
+    assert len(platform.trials.trials) == 1  # the first was in the ledger before MLflow heard of it
+    searched = platform.train(work)
+    assert len(platform.trials.trials) == 2
+    assert platform.train(work) == searched
+    evaluated = platform.evaluate([searched])
+    down(platform, lambda: platform.validate(evaluated))
+    validated = platform.validate(evaluated)
+    down(platform, lambda: platform.register(validated))
+    assert platform.registry.list(MODEL) == []
+    registered = platform.register(validated)
+    assert platform.register(validated) == registered
+    assert [version.semver for version in platform.registry.list(MODEL)] == ["v1.0.0"]
+    parents = [run for run in platform.tracker.runs.values() if run.parent_run_id is None]
+    assert [run.status for run in parents] == ["FINISHED"]
+    assert len(platform.tracker.runs) == 1 + 2
+
+    assert registered["promoted"]
+    down(platform, lambda: platform.deploy(registered))
+    assert platform.deploy(registered) == platform.deploy(registered)
+    assert platform.registry.get(MODEL, Alias.CHALLENGER.value).semver == "v1.0.0"
+    assert len(platform.events.events) == 1
+
+
+def test_a_run_that_must_not_promote_says_so(platform: Platform) -> None:
+    (work,) = platform.prepare(promote=False)
+    validated = platform.validate(platform.evaluate([platform.train(work)]))
+    registered = platform.register(validated)
+    assert not registered["promoted"]
+    assert registered["reason"].startswith("promotion was switched off for this run")
+
+
+def test_the_training_set_is_the_same_whoever_asks_again(platform: Platform) -> None:
+    assert platform.prepare() == platform.prepare()
+
+
+def test_a_lake_without_bars_sends_to_the_data_pipeline(home: Path) -> None:
+    with pytest.raises(NotFound, match="expected bars in the lake, were none: run data_pipeline first"):
+        Platform(settings_of(home)).prepare()
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"instruments": ["DOGEUSDT"]}, "expected instruments of BTCUSDT, ETHUSDT, was DOGEUSDT"),
+        ({"lookback_days": 90}, "expected 94 days of history"),
+    ],
+)
+def test_a_request_that_cannot_be_met_says_why(
+    platform: Platform, conf: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        platform.prepare(**conf)
+
+
+@pytest.mark.parametrize("conf", [{"lookback_days": "many"}, {"lookback_days": 0}, {"models": []}])
+def test_a_conf_with_wrong_types_is_named(platform: Platform, conf: dict[str, Any]) -> None:
+    with pytest.raises(BadData, match=next(iter(conf))):
+        platform.prepare(**conf)
+
+
+def test_a_family_that_does_not_exist_is_a_mistake_of_the_request(platform: Platform) -> None:
+    with pytest.raises(ConfigurationError, match="oracle"):
+        platform.train(platform.prepare(models=["oracle"])[0])
+
+
+def test_a_training_set_that_is_gone_says_to_start_again(platform: Platform) -> None:
+    (work,) = platform.prepare()
+    Path(work["run"]["prepared"], "result.json").unlink()
+    with pytest.raises(NotFound, match=r"expected a PreparedData in .* start the run again"):
+        platform.train(work)
+
+
+def test_a_training_set_that_was_changed_is_not_learnt_from(platform: Platform) -> None:
+    (work,) = platform.prepare()
+    rows = Path(work["run"]["prepared"], "rows.npy")
+    content = bytearray(rows.read_bytes())
+    content[-1] ^= 1
+    rows.write_bytes(content)
+    with pytest.raises(BadData):
+        platform.train(work)
+
+
+@pytest.mark.parametrize(("trouble", "message"), TROUBLES)
+def test_a_home_in_trouble_is_one_clear_line(platform: Platform, trouble: str, message: str) -> None:
+    with in_trouble(trouble, platform.settings.home), pytest.raises(AutotraderError, match=message) as caught:
+        platform.prepare()
+    assert "\n" not in str(caught.value)
+    assert platform.prepare()

@@ -1,0 +1,42 @@
+"""Folders that appear whole or not at all, and what attempts leave that were killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+from autotrader.training.artifacts import RESULT_FILE, published
+
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+def _killed_while_writing(folder: Path) -> None:
+    with published(folder) as staging:
+        (staging / "half.npy").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_attempt_left_goes_with_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset" / "key"
+    process = _CONTEXT.Process(target=_killed_while_writing, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list(folder.parent.iterdir())) == 1
+    with published(folder) as staging:
+        (staging / RESULT_FILE).write_text("{}")
+        assert list(folder.parent.iterdir()) == [staging]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_an_attempt_that_is_under_way_is_let_be_and_the_first_to_end_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset" / "key"
+    with published(folder) as first:
+        (first / RESULT_FILE).write_text("first")
+        with published(folder) as second:
+            assert first.exists()
+            (second / RESULT_FILE).write_text("second")
+    assert (folder / RESULT_FILE).read_text() == "second"
+    assert list(folder.parent.iterdir()) == [folder]
