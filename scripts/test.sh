@@ -14,9 +14,8 @@ cd "$root"
 bin=.venv/bin
 rm -f .coverage .coverage.*
 
-export COVERAGE_PROCESS_START=$root/pyproject.toml
-$bin/coverage run -m pytest tests -m "not integration" -n 2 --dist loadgroup -rs
-$bin/coverage run -m pytest tests -m integration -rs
-$bin/coverage combine --quiet
-$bin/coverage report --skip-covered --format=total >/dev/null || { $bin/coverage report --skip-covered; die "coverage is below its floor"; }
+$bin/pytest tests -m "not integration" -n 2 --dist loadgroup --cov --cov-report= -rs
+$bin/pytest tests -m integration --cov --cov-append --cov-report= -rs --durations=15
+$bin/coverage report --skip-covered --sort=cover | tail -25
+$bin/coverage report --format=total >/dev/null || die "coverage is below the floor of pyproject.toml"
 info "coverage: $($bin/coverage report --format=total) %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +42,7 @@ TRAINING = TrainingSettings(
 )
 
 
+@functools.cache
 def market(
     symbol: str, *, days: int, momentum: float, seed: int, source: str = "recorded", end: datetime = NOW
 ) -> pl.DataFrame:
@@ -176,17 +178,18 @@ class TrainingRun:
 
 def signal_run(folder: Path) -> TrainingRun:
     """A market in which the past says much of the future: a model must find it."""
-    return _run(folder, momentum=0.85, source="SIMULATED")
+    return _run(folder, TRAINING, momentum=0.85, source="SIMULATED")
 
 
 def noise_run(folder: Path) -> TrainingRun:
     """A random walk: no model may pass on it."""
-    return _run(folder, momentum=0.0, source="recorded")
+    one = TRAINING.model_copy(update={"models": ("logistic",)})
+    return _run(folder, one, momentum=0.0, source="recorded")
 
 
-def _run(folder: Path, *, momentum: float, source: str) -> TrainingRun:
+def _run(folder: Path, training: TrainingSettings, *, momentum: float, source: str) -> TrainingRun:
     frames = [
         market(i.symbol, days=24, momentum=momentum, seed=seed, source=source)
         for seed, i in enumerate(INSTRUMENTS)
     ]
-    return TrainingRun(Stores.filled(folder / "lake", frames), folder / "work")
+    return TrainingRun(Stores.filled(folder / "lake", frames), folder / "work", training=training)

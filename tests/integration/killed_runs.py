@@ -83,7 +83,7 @@ class Killer:
     due: Counter[str]
     seconds: dict[str, float]
     moments: random.Random
-    at_most: int = 5
+    at_most: int = 2
     again: float = 0.1
     done: Counter[str] = field(default_factory=Counter)
     restarts: Counter[str] = field(default_factory=Counter)

@@ -69,8 +69,9 @@ PHASES = {
 }
 # When a page came: differs by nature.
 OF_ARRIVAL = ["ingested_at"]
-# The same: ids of runs, a report with its date, and skops' files, which hold memory addresses.
-OF_THE_RUN = {"training_run", "gate_report_sha256", "native_sha256", "digests"}
+# The same: ids of runs, a report with its date, skops' files, which hold memory addresses, and the
+# state of this checkout, in which people may be at work.
+OF_THE_RUN = {"training_run", "gate_report_sha256", "native_sha256", "digests", "git_sha"}
 
 
 @dataclass(frozen=True)

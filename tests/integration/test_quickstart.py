@@ -46,7 +46,7 @@ KEYS = {
 
 def autotrader(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **SMALL, "AUTOTRADER_HOME": str(home)}
-    command = [sys.executable, "-m", "coverage", "run", "-m", "autotrader.cli", *words]
+    command = [sys.executable, "-m", "autotrader.cli", *words]
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -14,7 +14,8 @@ from autotrader.domain.bars import floor_to
 from autotrader.domain.errors import ConfigurationError
 from autotrader.features.store.store import FeatureStore
 from autotrader.pipelines.training_steps import chosen_instruments, training_folder
-from autotrader.pipelines.values import from_plain, read_day
+from autotrader.pipelines.values import read_day
+from autotrader.plain import from_plain
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
 from autotrader.ports.registry import ModelRegistry

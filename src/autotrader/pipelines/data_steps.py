@@ -25,7 +25,8 @@ from autotrader.ingestion.archive import Archived, archive_staged, find_archived
 from autotrader.ingestion.extract import extract
 from autotrader.ingestion.validate import Validated, validate_archived
 from autotrader.ingestion.windows import Assignment, Mode, plan_window
-from autotrader.pipelines.values import KEEP_STAGING, from_plain, in_groups, read_day, staging_of
+from autotrader.pipelines.values import KEEP_STAGING, in_groups, read_day, staging_of
+from autotrader.plain import from_plain
 from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds

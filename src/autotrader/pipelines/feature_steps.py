@@ -23,7 +23,8 @@ from autotrader.features.store.transform import affected_range, first_without_fe
 from autotrader.ingestion.staging import StagedFrames, write_frame
 from autotrader.ingestion.windows import Assignment
 from autotrader.pipelines.data_steps import DAG_ID, ValidatedWork, Work, left_out_of
-from autotrader.pipelines.values import from_plain, staging_of
+from autotrader.pipelines.values import staging_of
+from autotrader.plain import from_plain
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
 

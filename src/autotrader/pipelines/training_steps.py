@@ -18,7 +18,7 @@ from autotrader.domain.bars import floor_to
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound
 from autotrader.domain.instruments import InstrumentId
 from autotrader.features.store.store import FeatureStore
-from autotrader.pipelines.values import from_plain
+from autotrader.plain import from_plain
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.events import Event, EventLog, EventType
 from autotrader.ports.holds import Holds

@@ -1,4 +1,4 @@
-"""Between steps: values as JSON, files by path."""
+"""What the steps share: where files of a run lie, how work is grouped, how a conf is read."""
 
 from __future__ import annotations
 
@@ -6,34 +6,14 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TypeVar
 
 from autotrader.config.settings import Settings
-from autotrader.domain.errors import BadData, ConfigurationError
+from autotrader.domain.errors import ConfigurationError
 
 T = TypeVar("T")
 
 KEEP_STAGING = timedelta(days=7)
-
-
-def from_plain(kind: type[T], plain: Any) -> T:
-    """The dataclass that `command.to_plain` made this of.
-
-    Raises
-    ------
-    BadData
-        If it is not one: the step before was of another version.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(plain)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or kind.__name__
-        raise BadData(
-            f"expected a {kind.__name__} of the step before, was not one at {where}: {first['msg']}"
-        ) from error
 
 
 def staging_of(settings: Settings, dag_id: str, run_key: str) -> Path:

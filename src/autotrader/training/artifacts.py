@@ -17,13 +17,12 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter
+from typing import TypeVar
 
 from autotrader.command import to_plain
 from autotrader.data.files import storage_errors, write_atomically
 from autotrader.domain.errors import BadData
+from autotrader.plain import from_plain
 
 RESULT_FILE = "result.json"
 
@@ -58,25 +57,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def to_json(result: object) -> Any:
-    """A step's result in JSON's own types, to hand from task to task."""
-    return to_plain(result)
-
-
-def from_json(kind: type[T], data: object) -> T:
-    """Read a step's result back from what `to_json` made of it.
-
-    Raises
-    ------
-    BadData
-        If the data is not of that kind.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValueError as error:
-        raise BadData(f"expected a {kind.__name__}, was something else: {error}") from None
-
-
 def stored_result(folder: Path, kind: type[T]) -> T | None:
     """The result in a published folder; None where nothing is published.
 
@@ -93,12 +73,12 @@ def stored_result(folder: Path, kind: type[T]) -> T | None:
         data = json.loads(text)
     except ValueError:
         raise BadData(f"expected JSON in {folder / RESULT_FILE}: delete the folder and run again") from None
-    return from_json(kind, data)
+    return from_plain(kind, data)
 
 
 def write_result(folder: Path, result: object) -> None:
     """Put a step's result beside its files."""
-    write_atomically(folder / RESULT_FILE, json.dumps(to_json(result), indent=1).encode())
+    write_atomically(folder / RESULT_FILE, json.dumps(to_plain(result), indent=1).encode())
 
 
 @contextlib.contextmanager

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from autotrader.command import to_plain
 from autotrader.domain.errors import BadData
-from autotrader.training.artifacts import to_json
 from autotrader.training.calibration import Calibration, Probabilities
 
 CLASSES = (-1, 0, 1)
@@ -100,7 +100,7 @@ class SklearnClassifier:
     def save(self, path: Path, calibration: Calibration) -> None:
         import skops.io
 
-        skops.io.dump({"model": self._estimator, "calibration": to_json(calibration)}, path)
+        skops.io.dump({"model": self._estimator, "calibration": to_plain(calibration)}, path)
 
     def to_onnx(self) -> Any:
         from skl2onnx import convert_sklearn
@@ -153,7 +153,7 @@ class LightGbmClassifier:
         return _normalised(self._booster.feature_importance("gain").astype(np.float64))
 
     def save(self, path: Path, calibration: Calibration) -> None:
-        line = f"\n{_CALIBRATION_LINE}={json.dumps(to_json(calibration))}\nfeature_names="
+        line = f"\n{_CALIBRATION_LINE}={json.dumps(to_plain(calibration))}\nfeature_names="
         path.write_text(self._booster.model_to_string().replace("\nfeature_names=", line, 1))
 
     def to_onnx(self) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import structlog
 
+from autotrader.command import to_plain
 from autotrader.config.settings import StrategySettings, TrainingSettings
 from autotrader.domain.errors import BadData
 from autotrader.training.artifacts import (
@@ -25,7 +26,6 @@ from autotrader.training.artifacts import (
     published,
     software,
     stored_result,
-    to_json,
     write_result,
 )
 from autotrader.training.backtest import BacktestResult
@@ -265,10 +265,10 @@ def _judge(
             rows_per_instant=rows_per_instant(data),
             seed=recipe.seed,
         ),
-        metrics={name: to_json(path.metrics) for name, path in curves.items()},
+        metrics={name: to_plain(path.metrics) for name, path in curves.items()},
         sharpe_per_bar=_known(model.metrics.sharpe / annual),
         sharpe_standard_error=_known(sharpe_standard_error(model.net_returns, lags=lags) * annual),
-        comparisons={name: to_json(difference) for name, difference in comparisons.items()},
+        comparisons={name: to_plain(difference) for name, difference in comparisons.items()},
         excess_standard_error=_known(excess.standard_error * rules.capital),
         has_champion=champion_onnx is not None,
         champion_statement=champion_statement,

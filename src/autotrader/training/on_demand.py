@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autotrader.command import to_plain
 from autotrader.config.settings import StrategySettings
 from autotrader.domain.bars import parse_utc
 from autotrader.domain.errors import BadData
-from autotrader.training.artifacts import to_json
 from autotrader.training.backtest import BacktestResult
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.evaluation import BUY_AND_HOLD, FLAT, MODEL
@@ -96,7 +96,7 @@ def backtest_on_demand(
         )
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / "backtest.html"
-    metrics = {name: to_json(path.metrics) for name, path in paths.items()}
+    metrics = {name: to_plain(path.metrics) for name, path in paths.items()}
     write_backtest_report(
         report, title=title, statement=statement, prepared=prepared, strategy=strategy, paths=paths
     )

@@ -12,8 +12,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from autotrader.command import to_plain
 from autotrader.config.settings import StrategySettings
-from autotrader.training.artifacts import to_json
 from autotrader.training.backtest import BacktestResult
 from autotrader.training.charts import calibration_chart, equity_chart, importance_chart, trials_chart
 from autotrader.training.dataset import PreparedData
@@ -111,7 +111,7 @@ def write_backtest_report(
     paths : Mapping[str, BacktestResult]
         By name, as the model's report names them.
     """
-    figures: dict[str, dict[str, float | None]] = {name: to_json(r.metrics) for name, r in paths.items()}
+    figures: dict[str, dict[str, float | None]] = {name: to_plain(r.metrics) for name, r in paths.items()}
     curves = {name: (r.ts, r.equity / r.capital) for name, r in paths.items()}
     html = _template("backtest_report.html.j2").render(
         title=title,

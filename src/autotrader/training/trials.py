@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
+from autotrader.command import to_plain
 from autotrader.config.settings import TrainingSettings
 from autotrader.data.files import storage_errors, write_atomically
+from autotrader.plain import from_plain
 from autotrader.ports.clock import WallClock
-from autotrader.training.artifacts import content_key, from_json, to_json
-from autotrader.training.backtest import BacktestResult
-from autotrader.training.dataset import Dataset, Floats
+from autotrader.training.artifacts import content_key
+from autotrader.training.backtest import BacktestResult, bucket_returns
+from autotrader.training.dataset import Dataset
 from autotrader.training.fitting import Recipe, fit_model
 from autotrader.training.models import Family
 from autotrader.training.skill import log_loss
@@ -83,16 +85,6 @@ class TrialOutcome:
     seconds: float
 
 
-def hourly_returns(result: BacktestResult) -> Floats:
-    """Simple net return of each hour that has bars; zero after ruin."""
-    hour = result.ts.astype("datetime64[us]").astype(np.int64) // (BUCKET // timedelta(microseconds=1))
-    marks = result.equity[np.append(np.flatnonzero(np.diff(hour)), len(hour) - 1)]
-    before = np.concatenate(([result.capital], marks[:-1]))
-    returns = np.zeros(len(marks))
-    np.divide(marks - before, before, out=returns, where=before > 0)
-    return returns
-
-
 @dataclass
 class TrialRunner:
     """What every trial of one family's search has in common."""
@@ -135,7 +127,7 @@ class TrialRunner:
                 trial.report(float(np.mean(outcome.fold_skills[: step + 1])), step)
         else:
             outcome = self._try(trial, number, key, parameters)
-            write_atomically(self._file(key, "json"), json.dumps(to_json(outcome), indent=1).encode())
+            write_atomically(self._file(key, "json"), json.dumps(to_plain(outcome), indent=1).encode())
         trial.set_user_attr("key", key)
         trial.set_user_attr("state", outcome.state)
         state = {
@@ -167,7 +159,7 @@ class TrialRunner:
         if result is not None:
             returns_file = self._file(key, "npy").name
             with storage_errors(f"write {self.folder / returns_file}"):
-                np.save(self.folder / returns_file, hourly_returns(result))
+                np.save(self.folder / returns_file, bucket_returns(result, BUCKET))
         return TrialOutcome(
             number=number,
             key=key,
@@ -205,7 +197,7 @@ class TrialRunner:
         return self.folder / f"trial-{key}.{suffix}"
 
     def _read(self, key: str, number: int) -> TrialOutcome:
-        outcome = from_json(TrialOutcome, json.loads(self._file(key, "json").read_text()))
+        outcome = from_plain(TrialOutcome, json.loads(self._file(key, "json").read_text()))
         return replace(outcome, number=number)
 
 

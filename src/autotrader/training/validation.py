@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from autotrader.command import to_plain
 from autotrader.config.settings import Environment, StrategySettings
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import TrialLedger
@@ -19,7 +20,6 @@ from autotrader.training.artifacts import (
     file_sha256,
     published,
     stored_result,
-    to_json,
     write_result,
 )
 from autotrader.training.dataset import PreparedData, open_dataset
@@ -216,7 +216,7 @@ def _number(value: float | None) -> float:
 def _track(validation: Validation, evaluation: Evaluation, tracker: ExperimentTracker, run_id: str) -> None:
     measured = {
         **{f"test_{name}": value for name, value in evaluation.metrics[MODEL].items()},
-        **{f"test_{name}": value for name, value in to_json(evaluation.skill).items()},
+        **{f"test_{name}": value for name, value in to_plain(evaluation.skill).items()},
         "trials": validation.luck.trials,
         "deflated_sharpe_probability": validation.luck.deflated_sharpe_probability,
         "overfitting_probability": validation.luck.overfitting_probability,
@@ -234,7 +234,7 @@ def _track(validation: Validation, evaluation: Evaluation, tracker: ExperimentTr
         metrics={name: float(value) for name, value in measured.items() if value is not None},
     )
     columns: dict[str, list[object]] = {
-        name: [to_json(getattr(gate, name)) for gate in validation.gates]
+        name: [to_plain(getattr(gate, name)) for gate in validation.gates]
         for name in (
             "name",
             "kind",

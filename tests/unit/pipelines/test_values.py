@@ -17,7 +17,8 @@ from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import Venue
 from autotrader.ingestion.windows import Assignment, Mode
 from autotrader.pipelines.data_steps import Work
-from autotrader.pipelines.values import from_plain, in_groups, staging_of
+from autotrader.pipelines.values import in_groups, staging_of
+from autotrader.plain import from_plain
 from tests.unit.pipelines.platform import NOW
 
 
@@ -43,7 +44,7 @@ def test_work_is_the_same_after_its_way_through_json() -> None:
     ],
 )
 def test_a_result_of_another_version_is_named_where_it_differs(plain: object, message: str) -> None:
-    with pytest.raises(BadData, match=f"expected a Counted of the step before, was not one {message}"):
+    with pytest.raises(BadData, match=f"expected a Counted, was not one {message}"):
         from_plain(Counted, plain)
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from autotrader.command import to_plain
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Rejected
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.features.batch import compute
-from autotrader.training.artifacts import from_json, to_json
+from autotrader.plain import from_plain
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.preparation import prepare_training_data
 from tests.fakes.holds import InMemoryHolds
@@ -75,7 +76,7 @@ def test_the_same_question_is_answered_by_the_same_files(run: TrainingRun) -> No
     made = {p.name: p.stat().st_mtime_ns for p in Path(first.folder).iterdir()}
     assert run.prepare() == first
     assert {p.name: p.stat().st_mtime_ns for p in Path(first.folder).iterdir()} == made
-    assert from_json(PreparedData, to_json(first)) == first
+    assert from_plain(PreparedData, to_plain(first)) == first
 
 
 def test_the_versions_that_were_read_are_recorded_and_pinned(run: TrainingRun) -> None:

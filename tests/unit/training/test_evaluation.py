@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autotrader.command import to_plain
 from autotrader.config.settings import Environment
 from autotrader.features.definitions import BALANCED
-from autotrader.training.artifacts import from_json, to_json
+from autotrader.plain import from_plain
 from autotrader.training.dataset import open_dataset
 from autotrader.training.evaluation import CURVES_FILE, Evaluation
 from autotrader.training.export import OnnxModel, export_model
@@ -129,9 +130,9 @@ def test_flat_earns_nothing_and_buy_and_hold_what_prices_did(signal: TrainingRun
 
 def test_an_evaluation_survives_the_way_through_json(signal: TrainingRun) -> None:
     evaluation = signal.evaluate()
-    assert from_json(Evaluation, to_json(evaluation)) == evaluation
+    assert from_plain(Evaluation, to_plain(evaluation)) == evaluation
     search = signal.search("logistic")
-    assert from_json(FamilySearch, to_json(search)) == search
+    assert from_plain(FamilySearch, to_plain(search)) == search
 
 
 def test_an_evaluation_cut_short_goes_on_and_comes_to_the_same(

@@ -53,7 +53,13 @@ def test_a_venue_that_does_not_answer_is_unreachable(
 def test_a_name_server_that_does_not_answer_holds_nobody_up(
     run: Callable[[str], tuple[int, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: time.sleep(20))
+    silent = threading.Event()
+
+    def asked_in_vain(*_args: object, **_options: object) -> None:
+        silent.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked_in_vain)
     monkeypatch.setattr("autotrader.connectors.binance_ws.source.CONNECTION_TEST_SECONDS", 0.3)
     began = time.monotonic()
     code, _ = run("https://venue.invalid")
@@ -61,6 +67,8 @@ def test_a_name_server_that_does_not_answer_holds_nobody_up(
     assert time.monotonic() - began < 5
     asking = [thread for thread in threading.enumerate() if thread.name == "resolve venue.invalid"]
     assert [thread.daemon for thread in asking] == [True]  # or the interpreter would wait for it
+    silent.set()
+    asking[0].join(5)
 
 
 async def test_names_are_resolved(exchange: StandInExchange, connect: Callable[..., BinanceSource]) -> None:
