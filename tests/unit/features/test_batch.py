@@ -38,11 +38,11 @@ def assert_matches_reference(bars: pl.DataFrame, *, rows: int, seed: int = 0) ->
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ARBUSDT"])
 def test_every_feature_is_exact_on_real_bars(symbol: str) -> None:
-    assert_matches_reference(real_data.bars(symbol, days=4), rows=12)
+    assert_matches_reference(real_data.bars(symbol, days=2), rows=8)
 
 
 def test_every_feature_is_exact_on_real_bars_with_gaps() -> None:
-    assert_matches_reference(with_gaps(real_data.bars("ETHUSDT", days=5), kept=0.7), rows=12)
+    assert_matches_reference(with_gaps(real_data.bars("ETHUSDT", days=3), kept=0.7), rows=8)
 
 
 def test_every_feature_is_exact_where_bars_are_rare() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import optuna
 import pytest
 
 from autotrader.domain.errors import BadData, ConfigurationError
@@ -16,6 +16,9 @@ from autotrader.training.export import OnnxModel, compare_copies, export_model
 from autotrader.training.models import FAMILIES, family
 from autotrader.training.skill import direction_area
 from autotrader.training.strategy import score_of
+
+if TYPE_CHECKING:
+    import optuna
 
 NAMES = tuple(f"feature_{i}" for i in range(6))
 CALIBRATION = Calibration(0.8, (0.1, 0.0, -0.2))
@@ -35,11 +38,16 @@ def made_rows() -> tuple[np.ndarray, np.ndarray]:
     return features, label
 
 
+def drawn(seed: int) -> optuna.Trial:
+    import optuna
+
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+
+
 @functools.cache
 def fitted(name: str) -> Classifier:
     features, label = made_rows()
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3)).ask()
-    model = family(name).build(family(name).suggest(trial), 7, 1)
+    model = family(name).build(family(name).suggest(drawn(3)), 7, 1)
     model.fit(features[:4_000], label[:4_000])
     return model
 
@@ -86,7 +94,7 @@ def test_importance_is_a_share_and_knows_the_signal(model: Classifier) -> None:
 def test_the_same_seed_makes_the_same_model() -> None:
     features, label = made_rows()
     for kind in FAMILIES.values():
-        parameters = kind.suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=5)).ask())
+        parameters = kind.suggest(drawn(5))
         twins = [kind.build(parameters, 7, 1) for _ in range(2)]
         for twin in twins:
             twin.fit(features[:1_000], label[:1_000])
@@ -97,7 +105,7 @@ def test_the_same_seed_makes_the_same_model() -> None:
 def test_a_missing_class_is_refused_before_fitting() -> None:
     features, _ = made_rows()
     for kind in FAMILIES.values():
-        parameters = kind.suggest(optuna.create_study().ask())
+        parameters = kind.suggest(drawn(5))
         with pytest.raises(BadData, match=r"none of \[0\]"):
             kind.build(parameters, 7, 1).fit(features[:4], np.array([1, -1, 1, -1], np.int8))
 
