@@ -207,12 +207,12 @@ def commit_bars(
 
     Raises
     ------
-    Unreachable
-        If no instrument was validated.
+    NotFound
+        If no instrument was validated; trying again would not help.
     """
     done = [from_plain(ValidatedWork, one) for one in validated]
     if not done:
-        raise Unreachable(
+        raise NotFound(
             "expected validated bars of at least one instrument, was none: see the tasks before"
         )
     loads = [load for one in done for load in one.validated]

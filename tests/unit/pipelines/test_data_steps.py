@@ -178,7 +178,7 @@ def test_a_reprocess_asks_no_venue(platform: Platform) -> None:
 
 
 def test_a_commit_of_nothing_says_where_to_look(platform: Platform) -> None:
-    with pytest.raises(Unreachable, match="expected validated bars of at least one instrument, was none"):
+    with pytest.raises(NotFound, match="expected validated bars of at least one instrument, was none"):
         platform.commit([])
 
 
