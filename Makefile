@@ -5,6 +5,8 @@ SHELL := bash
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 export UV_PYTHON_DOWNLOADS := never
+# .venv is ours: bytecode in it spares every later process the compiling.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list

@@ -14,7 +14,7 @@ cd "$root"
 bin=.venv/bin
 rm -f .coverage .coverage.*
 
-$bin/pytest tests -m "not integration" -n 2 --dist loadgroup --cov --cov-report= -rs
+$bin/pytest tests -m "not integration" -n 2 --cov --cov-report= -rs
 $bin/pytest tests -m integration --cov --cov-append --cov-report= -rs --durations=15
 $bin/coverage report --skip-covered --sort=cover | tail -25
 $bin/coverage report --format=total >/dev/null || die "coverage is below the floor of pyproject.toml"
