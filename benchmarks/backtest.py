@@ -1,6 +1,6 @@
 """Backtest: one signal, 200 variants with their signals, against numpy and pandas in the same run.
 
-    python -m benchmarks.backtest
+    python benchmarks/backtest.py
 
 Recorded minutes of BTCUSDT (154,080) where they are, else a random walk of that length. The score
 is the last hour's return in units of its spread: it persists, as a model's does. The noise measure
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+from timing import compare, emit
 
 from autotrader.execution.arrays import Floats, Times
 from autotrader.execution.costs import Costs
@@ -27,7 +28,6 @@ from autotrader.training.statistics import (
     probability_of_backtest_overfitting,
     sharpe_standard_error,
 )
-from benchmarks.timing import compare, emit
 
 BARS = 154_080
 CAPITAL = 100_000.0

@@ -1,4 +1,4 @@
-"""The lake against plain Parquet files and against Delta's own merge: `python -m benchmarks.lake`.
+"""The lake against plain Parquet files and against Delta's own merge: `python benchmarks/lake.py`.
 
 90 days of 1-minute bars of 10 instruments, 1.3 M rows. Every contender starts each turn from the
 same state, with its table opened anew. Goals: write at most 1.2 x plain hive Parquet, upsert of one
@@ -19,10 +19,10 @@ import numpy as np
 import polars as pl
 import pyarrow.dataset
 from deltalake import DeltaTable, write_deltalake
+from timing import compare, emit
 
 from autotrader.data.lake import PARTITION_BY, Lake
 from autotrader.data.schemas import BARS, TIMESTAMP
-from benchmarks.timing import compare, emit
 
 INSTRUMENTS = [f"COIN{n}USDT" for n in range(10)]
 DAYS = 90
