@@ -3,7 +3,7 @@
 #
 # usage: scripts/test.sh [--help]
 #
-# Tests that need PostgreSQL, Redis or Chromium skip, and say so, where these are not installed; `.ci/run`
+# Tests that need PostgreSQL or Redis skip, and say so, where these are not installed; `.ci/run`
 # installs them. Exit codes: 0 passed, 1 not.
 
 set -euo pipefail
