@@ -212,9 +212,7 @@ def commit_bars(
     """
     done = [from_plain(ValidatedWork, one) for one in validated]
     if not done:
-        raise NotFound(
-            "expected validated bars of at least one instrument, was none: see the tasks before"
-        )
+        raise NotFound("expected validated bars of at least one instrument, was none: see the tasks before")
     loads = [load for one in done for load in one.validated]
     seen_at = clock.now() if done[0].mode is Mode.REPROCESS else None
     committed = commit.commit_bars(lake, BarStore(lake, holds), loads, seen_at=seen_at)
