@@ -40,7 +40,7 @@ test: install ## The whole suite, with the coverage floor
 	@scripts/test.sh
 
 .PHONY: unit
-unit: install ## The unit tests alone (under a minute)
+unit: install ## The unit and contract tests alone
 	@$(PYTEST) tests/unit tests/contracts -m "not integration" -n 2
 
 .PHONY: check
