@@ -197,4 +197,4 @@ def _differs(one: pl.Series, other: pl.Series) -> NDArray[np.bool_]:
 
 
 def _is_missing(column: pl.Series) -> NDArray[np.bool_]:
-    return np.isnan(column.to_numpy())
+    return np.asarray(np.isnan(column.to_numpy()))
