@@ -22,7 +22,7 @@ from typing import Any
 
 from airflow.sdk import Asset, dag, task, task_group
 
-from autotrader.adapters.airflow_dag import conf, default_args, form, label, mapped, run, run_key
+from autotrader.adapters.airflow_dag import conf, cron, default_args, form, label, mapped, run, run_key
 from autotrader.pipelines.params import DATA_PIPELINE
 
 BARS = Asset("bars")
@@ -33,7 +33,7 @@ FEATURES = Asset("features")
     dag_id="data_pipeline",
     description="Market data of all venues into bars and features",
     doc_md=__doc__,
-    schedule="0 2 * * *",
+    schedule=cron("0 2 * * *"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),

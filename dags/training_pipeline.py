@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow.sdk import Asset, dag, task
 
-from autotrader.adapters.airflow_dag import conf, default_args, form, label, mapped, run, run_key, skip
+from autotrader.adapters.airflow_dag import conf, cron, default_args, form, label, mapped, run, run_key, skip
 from autotrader.pipelines.params import TRAINING_PIPELINE
 
 FEATURES = Asset("features")
@@ -30,7 +30,7 @@ MODEL = Asset("model")
     dag_id="training_pipeline",
     description="Features into a judged model in the registry",
     doc_md=__doc__,
-    schedule="0 3 * * 0",
+    schedule=cron("0 3 * * 0"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),

@@ -22,6 +22,13 @@ HEAVY = (
 )
 
 
+def expression_of(schedule):
+    """The cron expression, public in the newest Airflow and private in the oldest."""
+    if schedule is None or isinstance(schedule, str):
+        return schedule
+    return getattr(schedule, "expression", None) or schedule._expression
+
+
 def parse(path):
     already = set(sys.modules)
     begun = time.process_time()
@@ -35,7 +42,7 @@ def parse(path):
         "seconds": seconds,
         "heavy": sorted(set(HEAVY) & (set(sys.modules) - already)),
         "dag_id": parsed.dag_id,
-        "schedule": parsed.schedule,
+        "schedule": expression_of(parsed.schedule),
         "catchup": parsed.catchup,
         "max_active_runs": parsed.max_active_runs,
         "deadline_hours": parsed.dagrun_timeout.total_seconds() / 3600,

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,31 @@ def test_the_same_dags_parse_on_the_newest_airflow_that_mwaa_offers(tmp_path: Pa
     subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *packages], check=True)
     for dag_id, dag in parse_with(str(python)).items():
         assert dag["order"] == dags()[dag_id]["order"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "unpaused", "first"),
+    [
+        ("0 2 * * *", "2026-11-21T02:00:30", "2026-11-22T02:00"),
+        ("0 3 * * 0", "2026-11-22T09:00", "2026-11-29T03:00"),
+        ("0 * * * *", "2026-11-22T09:04", "2026-11-22T10:00"),
+    ],
+)
+def test_a_dag_unpaused_right_after_its_hour_waits_for_the_next_one(
+    expression: str, unpaused: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+    from airflow.timetables import trigger
+    from airflow.timetables.base import TimeRestriction
+
+    from autotrader.adapters.airflow_dag import cron
+
+    now = datetime.fromisoformat(unpaused).replace(tzinfo=UTC)
+    monkeypatch.setattr(trigger, "utcnow", lambda: now)
+    of_scheduler = decode_timetable(encode_timetable(cron(expression)))
+    info = of_scheduler.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+    assert info is not None
+    assert info.run_after == datetime.fromisoformat(first).replace(tzinfo=UTC)

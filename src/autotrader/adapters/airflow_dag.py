@@ -17,7 +17,21 @@ try:
 except ImportError:  # Airflow 3.0, the newest that MWAA offers
     from airflow.exceptions import AirflowFailException, AirflowSkipException  # type: ignore[no-redef]
 
+try:
+    from airflow.sdk import CronTriggerTimetable
+except ImportError:
+    from airflow.timetables.trigger import CronTriggerTimetable  # type: ignore[assignment]
+
 OWNER = "autotrader"
+
+
+def cron(expression: str, *, timezone: str = "UTC") -> CronTriggerTimetable:
+    """A schedule whose first run is the next one, whenever the DAG is unpaused.
+
+    Given as a plain string, Airflow starts a run at once where the last one was due less than a
+    tenth of the period ago.
+    """
+    return CronTriggerTimetable(expression, timezone=timezone, run_immediately=timedelta(0))
 
 
 def default_args(*, retries: int, retry_delay: timedelta) -> dict[str, Any]:
