@@ -160,6 +160,51 @@ class ClockSettings(Section):
     market_time: Utc | None = Field(None, description="Market time stands here (replay); empty is UTC now")
 
 
+class ServingSettings(Section):
+    """The prediction service; one process a colour."""
+
+    blue_port: Port = 8000
+    green_port: Port = 8001
+    token: SecretStr | None = Field(
+        None, description="Callers' bearer token; default: made at first use, kept under home"
+    )
+    max_rows: int = Field(1_000, ge=1, le=100_000, description="Rows that a request may hold")
+    max_concurrency: int = Field(64, ge=1, description="Requests under way before more are shed with 503")
+    drain_seconds: float = Field(
+        10.0, ge=0, description="Patience with requests under way when it is stopped"
+    )
+
+
+class DeploymentTargetKind(StrEnum):
+    LOCAL = "local"
+
+
+class DeploymentSettings(Section):
+    target: DeploymentTargetKind = Field(DeploymentTargetKind.LOCAL, description="Where the colours run")
+    canary_instruments: Words = Field(("BTCUSDT", "ETHUSDT"), description="First instruments of a rollout")
+    ready_seconds: float = Field(300.0, gt=0, description="Green must be ready within")
+    supervision_seconds: float = Field(
+        180.0, gt=1, description="Without a controller for this long, readers go back to the stable colour"
+    )
+    warm_hours: float = Field(24.0, ge=0, description="The colour left behind is kept running for")
+    idle_hours: float = Field(
+        1.0, gt=0, description="A stage that passed waits for the next request so long, then is rolled back"
+    )
+
+
+class MonitoringSettings(Section):
+    window_hours: float = Field(24.0, gt=0, description="Served features that drift is looked for in")
+    weekly_false_alarms: float = Field(
+        0.1,
+        gt=0,
+        le=5,
+        description="Critical drift verdicts a week that may come of chance alone, over all features",
+    )
+    retrain_on_critical: bool = Field(
+        False, description="A critical health verdict triggers training_pipeline"
+    )
+
+
 class SimulationSettings(Section):
     seed: int = 20240229
     days: int = Field(120, ge=1, le=3650)
@@ -202,6 +247,9 @@ class Settings(BaseSettings):
     mlflow: MlflowSettings = MlflowSettings()
     airflow: AirflowSettings = AirflowSettings()
     exchange: ExchangeSettings = ExchangeSettings()
+    serving: ServingSettings = ServingSettings()
+    deployment: DeploymentSettings = DeploymentSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     clock: ClockSettings = ClockSettings()
     simulation: SimulationSettings = SimulationSettings()
     log: LogSettings = LogSettings()

@@ -1,0 +1,1 @@
+"""The prediction service: one ONNX model over HTTP, and a log of all that it served."""
