@@ -8,7 +8,7 @@ one. Which physical colour plays which part is state, never assumed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,8 +98,8 @@ class Profile:
     Attributes
     ----------
     name : str
-    watch_seconds : dict of Stage to float
-        Wall time.
+    watch_seconds : Mapping of Stage to float
+        Wall time. A watched stage that is not named is left out.
     check_seconds : float
         Between two looks.
     requests_per_second : float
@@ -107,7 +107,7 @@ class Profile:
     """
 
     name: str
-    watch_seconds: dict[Stage, float]
+    watch_seconds: Mapping[Stage, float]
     check_seconds: float
     requests_per_second: float
 
@@ -132,7 +132,9 @@ FAST = Profile(
     check_seconds=1,
     requests_per_second=100,
 )
-PROFILES = {profile.name: profile for profile in (STANDARD, FAST)}
+# Back to a version that was live before, or an operator's own switch: nothing is compared.
+DIRECT = Profile("direct", {}, check_seconds=1, requests_per_second=0)
+PROFILES = {profile.name: profile for profile in (STANDARD, FAST, DIRECT)}
 
 _SHARE = {Stage.QUARTER: 0.25, Stage.HALF: 0.5, Stage.FULL: 1.0}
 
@@ -154,3 +156,21 @@ def scope(stage: Stage, instruments: Sequence[str], canaries: Sequence[str]) -> 
     ordered = [*first, *(i for i in instruments if i not in first)]
     share = _SHARE.get(stage, 1.0 if stage is Stage.FINALIZE else 0.0)
     return tuple(ordered[: max(len(first), math.ceil(share * len(ordered)))])
+
+
+def next_stage(
+    stage: Stage, profile: Profile, instruments: Sequence[str], canaries: Sequence[str]
+) -> Stage | None:
+    """The stage that follows under this profile; None after the last.
+
+    A watched stage that the profile does not watch, or that takes on no further instrument, is
+    skipped; shadow takes on none by nature, and the first with all of them is never skipped.
+    """
+    owned = scope(stage, instruments, canaries)
+    following = stage.following
+    while following is not None and following.is_watched:
+        widens = following is Stage.SHADOW or scope(following, instruments, canaries) != owned
+        if following in profile.watch_seconds and widens:
+            return following
+        following = following.following
+    return following

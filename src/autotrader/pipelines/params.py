@@ -88,6 +88,28 @@ TRAINING_PIPELINE: Schema = {
     },
 }
 
+DEPLOYMENT_PIPELINE: Schema = {
+    "model_version": {
+        "default": "latest",
+        "type": "string",
+        "pattern": r"^(v\d+\.\d+\.\d+|\d+|latest|challenger|previous)$",
+        "title": "Model version",
+        "description": "Such as v1.2.0, a number, an alias, or `latest`: the newest that passed its gates. "
+        "A version that failed them is refused.",
+    },
+    "profile": {
+        "default": "standard",
+        "type": "string",
+        "enum": ["standard", "fast"],
+        "values_display": {
+            "standard": "standard: three hours in all, a look every minute",
+            "fast": "fast: seconds a stage, for replayed market time",
+        },
+        "title": "Watches",
+        "description": "How long shadow, canary, 25, 50 and 100 % are watched before the next stage.",
+    },
+}
+
 BACKTEST: Schema = {
     "model_version": {
         "default": None,

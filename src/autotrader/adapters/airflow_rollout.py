@@ -1,0 +1,97 @@
+"""How a DAG task asks for a stage of a rollout and waits for its verdict without holding a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from autotrader.adapters.airflow_dag import AirflowFailException, conf, run, run_key
+
+POLL_SECONDS = 1.0
+
+
+class StageVerdict(BaseTrigger):
+    """Fires once the verdict of a stage is recorded.
+
+    Parameters
+    ----------
+    rollout, stage : str
+    """
+
+    def __init__(self, rollout: str, stage: str) -> None:
+        super().__init__()
+        self.rollout = rollout
+        self.stage = stage
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.StageVerdict", {"rollout": self.rollout, "stage": self.stage}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask every second; a database that does not answer is asked again."""
+        from autotrader.domain.errors import Unreachable
+
+        while True:
+            try:
+                verdict = await asyncio.to_thread(_verdict, self.rollout, self.stage)
+            except Unreachable as error:
+                self.log.warning("no verdict yet: %s", error)
+            else:
+                if verdict["is_known"]:
+                    yield TriggerEvent(verdict)
+                    return
+            await asyncio.sleep(POLL_SECONDS)
+
+
+class RolloutStage(BaseOperator):
+    """Asks for a stage of this run's rollout, defers until its verdict is known, and ends like it.
+
+    Parameters
+    ----------
+    stage : str
+        As in `autotrader.domain.rollout.Stage`.
+    begins : bool
+        Whether the rollout begins with this stage.
+    """
+
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, stage: str, begins: bool = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.stage = stage
+        self.begins = begins
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        rollout = run_key()
+        if self.begins:
+            begun = run("deployment.begin_rollout", run_key=rollout, **conf())
+            self.log.info("%s -> %s", begun["previous_version"], begun["version"])
+        else:
+            run("deployment.request_stage", rollout=rollout, stage=self.stage)
+        verdict = run("deployment.stage_verdict", rollout=rollout, stage=self.stage)
+        if not verdict["is_known"]:
+            self.defer(trigger=StageVerdict(rollout, self.stage), method_name="conclude")
+        return self.conclude(context, verdict)
+
+    def conclude(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
+        """Return the verdict of a stage that passed.
+
+        Raises
+        ------
+        AirflowFailException
+            With the reason in plain words, if traffic was taken back.
+        """
+        if event["outcome"] != "pass":
+            raise AirflowFailException(f"{self.stage}: {event['reason']}")
+        self.log.info("%s passed: %s", self.stage, event["reason"])
+        return event
+
+
+def _verdict(rollout: str, stage: str) -> dict[str, Any]:
+    from autotrader.pipelines.run_step import run_step
+
+    verdict: dict[str, Any] = run_step("deployment.stage_verdict", {"rollout": rollout, "stage": stage})
+    return verdict

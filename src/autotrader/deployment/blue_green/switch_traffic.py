@@ -1,0 +1,75 @@
+"""All traffic from one colour to the other."""
+
+from __future__ import annotations
+
+from autotrader import command
+from autotrader.config.settings import Settings
+from autotrader.deployment import requests
+from autotrader.deployment.switching import Switching
+from autotrader.domain.errors import ExitCode, Refused
+from autotrader.domain.rollout import Color, Outcome, Stage
+from autotrader.ports.clock import WallClock
+from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
+from autotrader.registry.actor import operator
+from autotrader.registry.lifecycle import require_reason
+
+
+def switch_traffic(
+    *,
+    from_env: Color,
+    to_env: Color,
+    reason: str = "switched by hand",
+    timeout: float = 60.0,
+    settings: Settings,
+    records: DeploymentRecords,
+    target: DeploymentTarget,
+    clock: WallClock,
+) -> command.Result:
+    """Give all traffic to the other colour, in one durable step that fails no request.
+
+    To the version that `deploy_green` brought up there, or back to the one that was live before and
+    is kept warm.
+
+    Parameters
+    ----------
+    from_env : Color
+        The colour that is live; refused if another is.
+    to_env : Color
+        The colour that is to be.
+    reason : str
+        Why; kept with the rollout.
+    timeout : float
+        Seconds to wait for the controller where it has to act.
+    """
+    reason = require_reason(reason)
+    live, rollout = records.live(), records.active()
+    if to_env is not from_env.other:
+        raise Refused(f"expected the other colour than {from_env}, was {to_env}: nothing was changed")
+    if live is not None and live.candidate is to_env and rollout is None:
+        return command.Result(
+            {"live": live.version, "color": to_env}, f"{live.version} on {to_env} is live already"
+        )
+    if live is not None and live.candidate is not from_env:
+        raise Refused(
+            f"expected --from-env {live.candidate}, which is live, was {from_env}: nothing was changed"
+        )
+    if rollout is None:
+        if live is None or live.previous_version is None:
+            raise Refused(f"expected a version in {to_env}, was none: deploy_green brings one up")
+        rollout = Switching(settings, records, target, clock).to(
+            live.previous_version, reason=reason, actor=operator()
+        )
+    elif rollout.candidate is not to_env:
+        raise Refused(
+            f"expected --to-env {rollout.candidate}, where {rollout.version} comes up, was {to_env}"
+        )
+    else:
+        requests.go_to(records, rollout.id, Stage.FINALIZE, actor=operator(), now=clock.now())
+    end = requests.wait(records, rollout.id, Stage.FINALIZE, clock=clock, timeout_seconds=timeout)
+    passed = end.outcome is Outcome.PASS
+    data = {"live": rollout.version if passed else None, "color": to_env, "reason": end.reason}
+    return command.Result(data, end.reason, ExitCode.DONE if passed else ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(switch_traffic))

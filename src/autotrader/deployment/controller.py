@@ -1,0 +1,309 @@
+"""The controller: owns rollouts, from the first check until traffic is where it should be.
+
+It remembers nothing that matters. Each tick reads what is recorded, does the one thing that is due,
+and records it as a transition, so that a controller that was killed anywhere is continued by the next.
+While it lives it renews the supervision of what the candidate answers; once it does not, callers go
+back to the stable colour by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from autotrader.config.settings import DeploymentSettings
+from autotrader.deployment import transitions
+from autotrader.deployment.projection import Projection
+from autotrader.deployment.transitions import Change, Scope
+from autotrader.domain.errors import AutotraderError, Unreachable
+from autotrader.domain.rollout import PROFILES, Outcome, RolloutState, Stage, next_stage
+from autotrader.ports.clock import WallClock
+from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout, SlotState
+
+log = structlog.get_logger(__name__)
+
+ACTOR = "controller"
+COMPONENT = "controller"
+BEAT_SECONDS = 2.0
+# A watch that is over and undecided goes on for this share of its time before a person is asked.
+PATIENCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What the work of a stage came to."""
+
+    outcome: Outcome
+    reason: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+class StageWork(Protocol):
+    """The stages before traffic. Each may be called again after a crash; None means not done yet."""
+
+    def pre_deploy_checks(self, rollout: Rollout) -> StageResult | None: ...
+
+    def deploy(self, rollout: Rollout) -> StageResult | None: ...
+
+    def integration_tests(self, rollout: Rollout) -> StageResult | None: ...
+
+
+class Watch(Protocol):
+    """Both colours answer the same requests, and are compared."""
+
+    def look(self, rollout: Rollout, *, final: bool) -> StageResult:
+        """Judge all that is known so far; `final` when the stage's time is over."""
+        ...
+
+    def end(self) -> None:
+        """Send no further requests."""
+        ...
+
+
+class Controller:
+    """One strategy's; at most one process runs it at a time.
+
+    Parameters
+    ----------
+    records, target, work, watch, projection
+        What it acts through.
+    clock : WallClock
+    strategy : Scope
+    settings : DeploymentSettings
+    """
+
+    def __init__(
+        self,
+        *,
+        records: DeploymentRecords,
+        target: DeploymentTarget,
+        work: StageWork,
+        watch: Watch,
+        projection: Projection,
+        clock: WallClock,
+        strategy: Scope,
+        settings: DeploymentSettings,
+    ) -> None:
+        self._records = records
+        self._target = target
+        self._work = work
+        self._watch = watch
+        self._projection = projection
+        self._clock = clock
+        self._strategy = strategy
+        self._settings = settings
+        self._unreachable_since: datetime | None = None
+        self._next_look = 0.0
+        self._next_beat = 0.0
+
+    def tick(self) -> None:
+        """Do what is due.
+
+        Raises
+        ------
+        Unreachable
+            If the database does not answer: nothing was decided, and supervision may lapse.
+        """
+        rollout = self._records.active()
+        self._beat(rollout)
+        if rollout is None:
+            self._watch.end()
+            self._stop_what_was_kept_warm()
+            self._projection.converge()
+            return
+        match rollout.state:
+            case RolloutState.WORKING if rollout.stage_outcome is None:
+                self._do_stage(rollout)
+            case RolloutState.WORKING:
+                self._go_on(rollout)
+            case RolloutState.PAUSED:
+                if rollout.stage.is_watched:
+                    self._supervise(rollout)
+            case RolloutState.ROLLING_BACK:
+                self._clear(rollout)
+            case RolloutState.ROLLED_BACK | RolloutState.COMPLETED:
+                raise AssertionError(f"{rollout.id} is over and was handed out as active")
+
+    # ------------------------------------------------------------------ stages
+
+    def _do_stage(self, rollout: Rollout) -> None:
+        if rollout.stage.is_watched:
+            self._supervise(rollout)
+            return
+        if rollout.stage is Stage.FINALIZE:
+            self._finalize(rollout)
+            return
+        result = self._attempt(rollout)
+        if result is not None:
+            self._end(rollout, result)
+
+    def _attempt(self, rollout: Rollout) -> StageResult | None:
+        """Do the stage's work; what cannot be reached may come back, for a while."""
+        do = {
+            Stage.PRE_DEPLOY_CHECKS: self._work.pre_deploy_checks,
+            Stage.DEPLOY_GREEN: self._work.deploy,
+            Stage.INTEGRATION_TESTS: self._work.integration_tests,
+        }[rollout.stage]
+        try:
+            result = do(rollout)
+        except Unreachable as error:
+            since = self._unreachable_since = self._unreachable_since or self._clock.now()
+            waited = (self._clock.now() - since).total_seconds()
+            log.warning("stage waits", stage=rollout.stage.value, reason=str(error), waited_seconds=waited)
+            if waited < self._settings.ready_seconds:
+                return None
+            return StageResult(Outcome.FAIL, f"{error} (for {waited:.0f} s)")
+        except AutotraderError as error:
+            result = StageResult(Outcome.FAIL, str(error))
+        self._unreachable_since = None
+        return result
+
+    def _end(self, rollout: Rollout, result: StageResult) -> None:
+        if result.outcome is Outcome.FAIL:
+            self._take_back(rollout, result.reason, result.evidence)
+            return
+        now = self._clock.now()
+        self._apply(
+            rollout,
+            transitions.end_stage(
+                rollout, result.outcome, result.reason, result.evidence, actor=ACTOR, at=now
+            ),
+        )
+
+    def _go_on(self, rollout: Rollout) -> None:
+        """A stage passed: enter the next one if it was asked for, or keep watch until it is."""
+        profile = PROFILES[rollout.profile]
+        following = next_stage(rollout.stage, profile, self._strategy.instruments, self._strategy.canaries)
+        if following is None:
+            raise AssertionError(f"{rollout.id} passed its last stage and is not completed")
+        now = self._clock.now()
+        if rollout.goal.number >= following.number:
+            self._next_look = 0.0
+            self._apply(
+                rollout,
+                transitions.enter(
+                    rollout,
+                    following,
+                    self._records.routes(),
+                    self._strategy,
+                    supervised_until=now + self._supervision,
+                    actor=ACTOR,
+                    at=now,
+                ),
+            )
+            return
+        if rollout.stage.is_watched:
+            self._supervise(rollout)
+        waited = now - (rollout.stage_ended or now)
+        if waited > timedelta(hours=self._settings.idle_hours):
+            reason = f"nobody asked for {following.value} within {self._settings.idle_hours:g} h"
+            self._take_back(rollout, reason, {}, failed=False)
+
+    # ------------------------------------------------------------------ watches
+
+    def _supervise(self, rollout: Rollout) -> None:
+        """Renew what the candidate answers, and look at it when that is due."""
+        now = self._clock.now()
+        if not self._records.renew(rollout.id, until=now + self._supervision, now=now):
+            reason = (
+                f"supervision lapsed: callers went back after {self._settings.supervision_seconds:g} s"
+                " without a controller"
+            )
+            self._take_back(rollout, reason, {}, failed=False)
+            return
+        if self._clock.monotonic() < self._next_look:
+            return
+        profile = PROFILES[rollout.profile]
+        self._next_look = self._clock.monotonic() + profile.check_seconds
+        planned = profile.watch_seconds[rollout.stage]
+        watched = (now - rollout.stage_since).total_seconds()
+        result = self._watch.look(rollout, final=watched >= planned)
+        log.info("look", stage=rollout.stage.value, outcome=result.outcome.value, reason=result.reason)
+        if result.outcome is Outcome.FAIL:
+            self._take_back(rollout, result.reason, result.evidence)
+            return
+        patience = 1.0 if result.outcome is Outcome.PASS else 1.0 + PATIENCE
+        if rollout.stage_outcome is None and watched >= planned * patience:
+            self._end(rollout, result)
+
+    # ------------------------------------------------------------------ ends
+
+    def _finalize(self, rollout: Rollout) -> None:
+        slots = self._records.slots()
+        slot = slots.get(rollout.candidate)
+        if slot is None or slot.state is not SlotState.READY or slot.version != rollout.version:
+            held = f"{slot.version or 'nothing'}, {slot.state.value}" if slot else "nothing"
+            reason = f"expected {rollout.version} ready in {rollout.candidate.value}, was {held}"
+            self._take_back(rollout, reason, {})
+            return
+        change = transitions.complete(
+            rollout,
+            self._records.routes(),
+            slots,
+            self._strategy,
+            warm=timedelta(hours=self._settings.warm_hours),
+            actor=ACTOR,
+            at=self._clock.now(),
+        )
+        if self._apply(rollout, change):
+            self._watch.end()
+            self._projection.converge(now=True)
+
+    def _take_back(
+        self, rollout: Rollout, reason: str, evidence: Mapping[str, object], *, failed: bool = True
+    ) -> None:
+        change = transitions.take_back(
+            rollout,
+            self._records.routes(),
+            reason,
+            evidence,
+            failed=failed,
+            actor=ACTOR,
+            at=self._clock.now(),
+        )
+        if self._apply(rollout, change):
+            self._projection.converge(now=True)
+
+    def _clear(self, rollout: Rollout) -> None:
+        """Traffic is back already: stop the candidate, and say that it is over."""
+        self._watch.end()
+        self._target.stop(rollout.candidate)
+        change = transitions.rolled_back(rollout, self._records.slots(), actor=ACTOR, at=self._clock.now())
+        if self._apply(rollout, change):
+            self._projection.converge(now=True)
+
+    def _stop_what_was_kept_warm(self) -> None:
+        now = self._clock.now()
+        owners = {route.color for route in self._records.routes()}
+        for color, slot in self._records.slots().items():
+            if slot.warm_until is not None and slot.warm_until <= now and color not in owners:
+                self._target.stop(color)
+                reason = f"{slot.version} was kept warm until {slot.warm_until:%F %T} UTC"
+                self._records.set_slot(transitions.empty(color, reason=reason, actor=ACTOR, at=now))
+
+    # ------------------------------------------------------------------ the rest
+
+    @property
+    def _supervision(self) -> timedelta:
+        return timedelta(seconds=self._settings.supervision_seconds)
+
+    def _apply(self, rollout: Rollout, change: Change) -> bool:
+        applied = change.apply(self._records, rollout)
+        if applied is None:
+            log.info("rollout changed meanwhile", rollout=rollout.id, stage=rollout.stage.value)
+            return False
+        log.info(change.event.message, rollout=rollout.id)
+        return True
+
+    def _beat(self, rollout: Rollout | None) -> None:
+        if self._clock.monotonic() < self._next_beat:
+            return
+        self._next_beat = self._clock.monotonic() + BEAT_SECONDS
+        doing = "idle" if rollout is None else f"{rollout.version}: {rollout.stage.value}"
+        self._records.beat(
+            COMPONENT, self._clock.now(), {"doing": doing, "pending": list(self._projection.pending)}
+        )

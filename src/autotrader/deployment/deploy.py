@@ -1,0 +1,86 @@
+"""Roll a version out, from its checks until it is live."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from autotrader import command
+from autotrader.config.settings import Settings
+from autotrader.deployment import requests
+from autotrader.deployment.report import StageLine, lines_of
+from autotrader.domain.errors import ExitCode
+from autotrader.domain.rollout import FAST, PROFILES, STANDARD, Outcome, Stage
+from autotrader.ports.clock import WallClock
+from autotrader.ports.deployment import DeploymentRecords
+from autotrader.ports.registry import ModelRegistry
+from autotrader.registry.actor import operator
+
+
+class WatchProfile(StrEnum):
+    """How long the stages are watched."""
+
+    STANDARD = STANDARD.name
+    FAST = FAST.name
+
+
+def deploy(
+    *,
+    version: str,
+    profile: WatchProfile = WatchProfile.STANDARD,
+    reason: str = "asked for by hand",
+    wait: bool = True,
+    timeout_seconds: float = 6 * 3600.0,
+    settings: Settings,
+    records: DeploymentRecords,
+    registry: ModelRegistry,
+    clock: WallClock,
+) -> command.Result:
+    """Roll a version out: checks, green up, tests, shadow, canary, 25, 50, 100 %, live.
+
+    The controller does the work, and takes traffic back when the new version is worse. Ending this
+    command does not end the rollout.
+
+    Parameters
+    ----------
+    version : str
+        Such as v1.2.3, a number, an alias, or `latest`: the newest that passed its gates.
+    profile : WatchProfile
+        standard watches for three hours in all, fast for seconds (replayed time).
+    reason : str
+        Why; kept with the rollout.
+    wait : bool
+        Wait for the end and show each stage's verdict.
+    timeout_seconds : float
+        How long to wait.
+    """
+    model = settings.strategy.strategy_id
+    found = requests.deployable(registry, model, version)
+    rollout = requests.begin(
+        records,
+        strategy_id=model,
+        version=found.semver,
+        profile=PROFILES[profile.value],
+        goal=Stage.FINALIZE,
+        reason=reason,
+        actor=operator(),
+        now=clock.now(),
+    )
+    if not wait:
+        begun = {"rollout": rollout.id, "version": rollout.version}
+        return command.Result(begun, f"{rollout.version}: rollout {rollout.id} begins; get_status shows it")
+    end = requests.wait(records, rollout.id, Stage.FINALIZE, clock=clock, timeout_seconds=timeout_seconds)
+    stages = lines_of(records, rollout.id)
+    text = "\n".join([*map(StageLine.__str__, stages), f"{rollout.version}: {end.reason}"])
+    data: dict[str, object] = {
+        "rollout": rollout.id,
+        "version": rollout.version,
+        "outcome": end.outcome,
+        "reason": end.reason,
+        "stages": stages,
+    }
+    passed = end.outcome is Outcome.PASS
+    return command.Result(data, text, ExitCode.DONE if passed else ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(deploy))

@@ -1,0 +1,296 @@
+"""A rollout from its first check until traffic is where it should be, whatever happens on the way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from autotrader.deployment import requests
+from autotrader.deployment.controller import StageResult
+from autotrader.domain.errors import BadData, Refused, Unreachable
+from autotrader.domain.rollout import FAST, STANDARD, Color, Outcome, RolloutState, Stage
+from autotrader.ports.deployment import Rollout
+from autotrader.ports.registry import Alias, ModelStatus
+from tests.unit.deployment.doubles import INSTRUMENTS, MODEL, PASSED, Deployment
+
+BAD = StageResult(Outcome.FAIL, "3 of 100 requests failed", {"errors": 3})
+UNSURE = StageResult(Outcome.INCONCLUSIVE, "no request was answered")
+
+
+@pytest.fixture
+def deployment() -> Deployment:
+    return Deployment()
+
+
+@pytest.fixture
+def live(deployment: Deployment) -> Deployment:
+    """With the first version live on blue."""
+    begin(deployment, deployment.versions[0])
+    deployment.run()
+    return deployment
+
+
+def begin(
+    deployment: Deployment, version: str, *, goal: Stage = Stage.FINALIZE, profile=FAST, rollout_id=None
+) -> Rollout:
+    return requests.begin(
+        deployment.records,
+        strategy_id=MODEL,
+        version=version,
+        profile=profile,
+        goal=goal,
+        reason="test",
+        actor="tester",
+        now=deployment.clock.now(),
+        rollout_id=rollout_id,
+    )
+
+
+def reach(deployment: Deployment, version: str, stage: Stage) -> Rollout:
+    """A rollout that is at work in this stage."""
+    rollout = begin(deployment, version, goal=stage)
+    for _ in range(200):
+        deployment.controller.tick()
+        now = deployment.records.find(rollout.id)
+        if now.stage is stage:
+            return now
+        deployment.clock.move(1)
+    raise AssertionError(f"never reached {stage}: {deployment.records.find(rollout.id)}")
+
+
+def alias(deployment: Deployment, name: Alias) -> str | None:
+    held = [v.semver for v in deployment.registry.list(MODEL) if name in v.aliases]
+    return held[0] if held else None
+
+
+def status(deployment: Deployment, version: str) -> ModelStatus:
+    return deployment.registry.get(MODEL, version).status
+
+
+def test_the_first_version_goes_live_on_every_instrument(live: Deployment) -> None:
+    version = live.versions[0]
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
+    assert (alias(live, Alias.CHAMPION), alias(live, Alias.CHALLENGER)) == (version, None)
+    assert status(live, version) is ModelStatus.PRODUCTION
+
+
+def test_the_next_version_takes_over_on_the_other_colour_and_the_first_is_kept_warm(live: Deployment) -> None:
+    first, second, _ = live.versions
+    rollout = begin(live, second)
+    live.run()
+    assert live.records.find(rollout.id).state is RolloutState.COMPLETED
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.GREEN)
+    assert (alias(live, Alias.CHAMPION), alias(live, Alias.PREVIOUS)) == (second, first)
+    assert (status(live, first), status(live, second)) == (ModelStatus.ARCHIVED, ModelStatus.PRODUCTION)
+    assert live.target.running == {Color.BLUE: first, Color.GREEN: second}
+    live.clock.move(timedelta(hours=24).total_seconds())
+    live.controller.tick()
+    assert live.target.running == {Color.GREEN: second}
+
+
+def test_each_stage_takes_on_its_share_and_none_loses_an_instrument(live: Deployment) -> None:
+    seen: dict[Stage, int] = {}
+    rollout = begin(live, live.versions[1])
+    for _ in range(200):
+        live.controller.tick()
+        now = live.records.find(rollout.id)
+        if now.state.is_over:
+            break
+        seen[now.stage] = sum(color is Color.GREEN for color in live.owners().values())
+        live.clock.move(1)
+    assert seen == {
+        Stage.PRE_DEPLOY_CHECKS: 0,
+        Stage.DEPLOY_GREEN: 0,
+        Stage.INTEGRATION_TESTS: 0,
+        Stage.SHADOW: 0,
+        Stage.CANARY: 2,  # a quarter of six is two, too: that stage adds none and is skipped
+        Stage.HALF: 3,
+        Stage.FULL: 6,
+        Stage.FINALIZE: 6,
+    }
+    assert requests.verdict(live.records, rollout.id, Stage.QUARTER).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("stage", [Stage.SHADOW, Stage.CANARY, Stage.HALF, Stage.FULL])
+def test_a_watch_that_fails_takes_all_traffic_back_at_once(live: Deployment, stage: Stage) -> None:
+    first, second, _ = live.versions
+    rollout = reach(live, second, stage)
+    live.watch.sees = BAD
+    live.clock.move(1)
+    live.controller.tick()
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
+    live.run()
+    over = live.records.find(rollout.id)
+    assert (over.state, over.reason, over.is_faulty) == (RolloutState.ROLLED_BACK, BAD.reason, True)
+    assert live.target.running == {Color.BLUE: first}
+    assert (alias(live, Alias.CHAMPION), alias(live, Alias.CHALLENGER)) == (first, None)
+    assert (status(live, first), status(live, second)) == (ModelStatus.PRODUCTION, ModelStatus.FAILED)
+    assert live.records.stages(rollout.id)[-1].evidence == {"errors": 3}
+    told = [e for e in live.events.recent(limit=100) if e.severity == "critical"]
+    assert [BAD.reason in e.message for e in told] == [True]
+
+
+@pytest.mark.parametrize("stage", ["checks", "up", "tests"])
+def test_work_that_fails_before_traffic_leaves_everything_as_it_was(live: Deployment, stage: str) -> None:
+    setattr(live.work, stage, BAD)
+    rollout = begin(live, live.versions[1])
+    live.run()
+    assert live.records.find(rollout.id).state is RolloutState.ROLLED_BACK
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
+    assert live.target.running == {Color.BLUE: live.versions[0]}
+    assert alias(live, Alias.CHAMPION) == live.versions[0]
+
+
+def test_no_data_pauses_for_a_person_and_never_passes(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.watch.sees = UNSURE
+    live.run(ticks=60)
+    paused = live.records.find(rollout.id)
+    assert (paused.state, paused.stage) == (RolloutState.PAUSED, Stage.CANARY)
+    assert live.owners()[INSTRUMENTS[0]] is Color.GREEN  # still supervised
+    live.watch.sees = PASSED
+    live.run(ticks=60)
+    assert live.records.find(rollout.id).state is RolloutState.PAUSED
+    requests.send_on(live.records, "the feed was down", actor="anna", now=live.clock.now())
+    requests.go_to(live.records, rollout.id, Stage.FINALIZE, actor="anna", now=live.clock.now())
+    live.run()
+    assert live.records.find(rollout.id).state is RolloutState.COMPLETED
+
+
+def test_a_paused_rollout_is_still_taken_back_when_it_turns_bad(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.watch.sees = UNSURE
+    live.run(ticks=60)
+    live.watch.sees = BAD
+    live.run(ticks=60)
+    assert live.records.find(rollout.id).state is RolloutState.ROLLED_BACK
+
+
+def test_a_stage_that_nobody_continues_is_watched_and_then_taken_back(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.run(ticks=30)
+    assert live.records.find(rollout.id).stage_outcome is Outcome.PASS
+    looks = live.watch.looks
+    live.run(ticks=30)
+    assert live.watch.looks > looks
+    live.run(ticks=80, seconds=60)
+    over = live.records.find(rollout.id)
+    assert (over.state, over.is_faulty) == (RolloutState.ROLLED_BACK, False)
+    assert "nobody asked for 50_percent" in over.reason
+    assert status(live, live.versions[1]) is ModelStatus.CANDIDATE
+
+
+def test_without_a_controller_callers_go_back_and_the_next_one_takes_the_rollout_back(
+    live: Deployment,
+) -> None:
+    rollout = reach(live, live.versions[1], Stage.FULL)
+    assert set(live.owners().values()) == {Color.GREEN}
+    live.clock.move(live.settings.supervision_seconds)
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
+    live.restart()
+    live.run()
+    over = live.records.find(rollout.id)
+    assert over.state is RolloutState.ROLLED_BACK
+    assert "supervision lapsed" in over.reason
+
+
+def test_a_controller_that_comes_back_in_time_goes_on(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.clock.move(live.settings.supervision_seconds - 2)
+    live.restart()
+    live.controller.tick()
+    assert live.records.find(rollout.id).state is RolloutState.WORKING
+
+
+def test_the_first_version_that_fails_leaves_nobody_to_answer(deployment: Deployment) -> None:
+    reach(deployment, deployment.versions[0], Stage.CANARY)
+    deployment.watch.sees = BAD
+    deployment.clock.move(1)
+    deployment.controller.tick()
+    assert set(deployment.owners().values()) == {None}
+
+
+def test_a_second_rollout_is_refused_with_what_is_under_way(live: Deployment) -> None:
+    begin(live, live.versions[1])
+    with pytest.raises(Refused, match=live.versions[1]):
+        begin(live, live.versions[2])
+
+
+def test_a_live_version_is_not_rolled_out_again(live: Deployment) -> None:
+    with pytest.raises(Refused, match="live already"):
+        begin(live, live.versions[0])
+
+
+def test_the_same_request_finds_the_rollout_that_it_began(live: Deployment) -> None:
+    first = begin(live, live.versions[1], rollout_id="run-1")
+    assert begin(live, live.versions[1], rollout_id="run-1").id == first.id
+
+
+def test_an_operator_takes_a_rollout_back_without_a_controller(live: Deployment) -> None:
+    reach(live, live.versions[1], Stage.FULL)
+    taken = requests.take_back(live.records, "looks odd", actor="anna", now=live.clock.now)
+    assert taken is not None
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
+    live.run()
+    assert live.records.find(taken.id).state is RolloutState.ROLLED_BACK
+
+
+def test_work_that_cannot_reach_something_waits_and_then_gives_up(live: Deployment) -> None:
+    live.work.checks = Unreachable("expected MLflow to answer, was silent")
+    rollout = begin(live, live.versions[1])
+    live.run(ticks=10)
+    assert live.records.find(rollout.id).state is RolloutState.WORKING
+    live.work.checks = PASSED
+    live.run(ticks=2)
+    assert live.records.find(rollout.id).stage.number > Stage.PRE_DEPLOY_CHECKS.number
+    live.work.up = Unreachable("expected MLflow to answer, was silent")
+    live.run(ticks=400)
+    over = live.records.find(rollout.id)
+    assert over.state is RolloutState.ROLLED_BACK
+    assert "for 300 s" in over.reason
+
+
+def test_bad_data_ends_the_stage_with_its_reason(live: Deployment) -> None:
+    live.work.checks = BadData("expected a digest of abc, was def")
+    rollout = begin(live, live.versions[1])
+    live.run()
+    assert live.records.find(rollout.id).reason == "expected a digest of abc, was def"
+
+
+def test_a_registry_that_is_down_holds_no_traffic_up(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.FULL)
+    live.registry.reachable = False
+    requests.go_to(live.records, rollout.id, Stage.FINALIZE, actor="t", now=live.clock.now())
+    live.run()
+    assert set(live.owners().values()) == {Color.GREEN}
+    assert live.projection.pending
+    live.registry.reachable = True
+    live.clock.move(10)
+    live.controller.tick()
+    assert live.projection.pending == ()
+    assert alias(live, Alias.CHAMPION) == live.versions[1]
+
+
+def test_an_alias_that_was_changed_by_hand_is_put_right(live: Deployment) -> None:
+    begin(live, live.versions[1])
+    live.run()
+    live.registry.set_alias(MODEL, Alias.CHAMPION, live.versions[0], reason="by hand", actor="bob")
+    live.clock.move(10)
+    live.controller.tick()
+    assert alias(live, Alias.CHAMPION) == live.versions[1]
+
+
+def test_a_challenger_that_waits_for_its_turn_stays(live: Deployment) -> None:
+    live.registry.set_alias(MODEL, Alias.CHALLENGER, live.versions[2], reason="passed", actor="training")
+    live.clock.move(10)
+    live.controller.tick()
+    assert alias(live, Alias.CHALLENGER) == live.versions[2]
+
+
+def test_standard_looks_once_a_minute(live: Deployment) -> None:
+    begin(live, live.versions[1], goal=Stage.SHADOW, profile=STANDARD)
+    live.run(ticks=10)
+    looks = live.watch.looks
+    live.run(ticks=600)
+    assert live.watch.looks - looks == 10
