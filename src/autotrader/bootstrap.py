@@ -12,16 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from autotrader.config.settings import Settings, load_settings
+from autotrader.config.settings import DeploymentTargetKind, Settings, load_settings
 from autotrader.domain.instruments import Venue
 from autotrader.log import configure_logging
+from autotrader.ports.approvals import Approvals
 from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.credentials import CredentialCheck, CredentialChecks
+from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
 from autotrader.ports.events import EventLog
 from autotrader.ports.holds import Holds
 from autotrader.ports.market_data import MarketDataSource, MarketDataSources, PageDecoder, PageDecoders
 from autotrader.ports.registry import ModelRegistry
+from autotrader.ports.tokens import Tokens
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import TrialLedger
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from autotrader.data.lake import Lake
+    from autotrader.data.predictions import PredictionStore
     from autotrader.features.store.store import FeatureStore
 
 
@@ -106,6 +110,38 @@ class Container:
 
         return MlflowRegistry(self.settings.mlflow_uri, self.engine, self.events, self.wall_clock)
 
+    @cached_property
+    def deployment_records(self) -> DeploymentRecords:
+        from autotrader.db.deployment_records import SqlDeploymentRecords
+
+        return SqlDeploymentRecords(self.engine, self.settings.strategy.strategy_id)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        from autotrader.db.tokens import SqlTokens
+
+        return SqlTokens(self.engine)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        from autotrader.db.approvals import SqlApprovals
+
+        return SqlApprovals(self.engine)
+
+    @cached_property
+    def deployment_target(self) -> DeploymentTarget:
+        match self.settings.deployment.target:
+            case DeploymentTargetKind.LOCAL:
+                from autotrader.adapters.local_target import LocalTarget
+
+                return LocalTarget(self.settings)
+
+    @cached_property
+    def predictions(self) -> PredictionStore:
+        from autotrader.data.predictions import PredictionStore
+
+        return PredictionStore(self.lake)
+
     def source(self, venue: Venue) -> MarketDataSource:
         """A new connection to the venue; the caller closes it."""
         match venue:
@@ -182,7 +218,12 @@ def _providers() -> dict[str, Callable[[Container], Any]]:
         _name(MarketDataSources): lambda c: c.source,
         _name(PageDecoders): lambda c: c.decoder,
         _name(CredentialChecks): lambda c: c.credential_checks,
+        _name(DeploymentRecords): lambda c: c.deployment_records,
+        _name(DeploymentTarget): lambda c: c.deployment_target,
+        _name(Tokens): lambda c: c.tokens,
+        _name(Approvals): lambda c: c.approvals,
         "autotrader.data.lake.Lake": lambda c: c.lake,
+        "autotrader.data.predictions.PredictionStore": lambda c: c.predictions,
         "autotrader.features.store.store.FeatureStore": lambda c: c.feature_store,
         "sqlalchemy.engine.base.Engine": lambda c: c.engine,
     }

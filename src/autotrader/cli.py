@@ -17,6 +17,7 @@ VERBS: dict[str, dict[str, str]] = {
         "clean": "autotrader.apps.stack.clean:clean",
     },
     "market data": {
+        "stream": "autotrader.connectors.binance_ws.stream:stream",
         "manual-fetch": "autotrader.ingestion.manual_fetch:manual_fetch",
         "rebuild": "autotrader.ingestion.rebuild:rebuild",
         "validate": "autotrader.data.validate:validate",
@@ -32,6 +33,26 @@ VERBS: dict[str, dict[str, str]] = {
         "mark-failed": "autotrader.registry.mark_failed:mark_failed",
         "rollback-model": "autotrader.registry.rollback:rollback",
     },
+    "deployment": {
+        "deploy": "autotrader.deployment.deploy:deploy",
+        "deployment-status": "autotrader.deployment.get_status:get_status",
+        "list-versions": "autotrader.deployment.list_versions:list_versions",
+        "resume-rollout": "autotrader.deployment.resume:resume",
+        "emergency-rollback": "autotrader.deployment.emergency_rollback:emergency_rollback",
+        "controller": "autotrader.apps.controller.control:control",
+        "ship-predictions": "autotrader.apps.shipping.ship:ship",
+        "smoke": "autotrader.tests.smoke:smoke",
+    },
+    "health": {
+        "health-check": "autotrader.monitoring.health_check:health_check",
+    },
+    "who may do what": {
+        "approve": "autotrader.access.approve:approve",
+        "approvals list": "autotrader.access.list_approvals:list_approvals",
+        "token create": "autotrader.access.create_token:create_token",
+        "token list": "autotrader.access.list_tokens:list_tokens",
+        "token revoke": "autotrader.access.revoke_token:revoke_token",
+    },
     "operations": {
         "verify-credentials": "autotrader.config.verify_credentials:verify_credentials",
         "check-connections": "autotrader.db.check_connections:check_connections",
@@ -44,8 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that argv names; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     verbs = {name: target for topic in VERBS.values() for name, target in topic.items()}
-    if words and words[0] in verbs:
-        return command.run(command.load(verbs[words[0]]), words[1:], prog=f"autotrader {words[0]}")
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in verbs and len(words) >= count:
+            return command.run(command.load(verbs[name]), words[count:], prog=f"autotrader {name}")
     if words in (["--version"], ["-V"]):
         print(f"autotrader {__version__}")
         return ExitCode.DONE

@@ -214,6 +214,19 @@ def test_an_artefact_that_was_changed_is_not_handed_out(subject: Subject, tmp_pa
     assert not folder.exists() or list(folder.iterdir()) == []
 
 
+def test_attachments_are_kept_with_the_model_under_their_digests(subject: Subject, tmp_path: Path) -> None:
+    reference = tmp_path / "made" / "anywhere.bin"
+    reference.parent.mkdir()
+    reference.write_bytes(b"PK reference")
+    given = replace(subject.candidate("first"), attachments={"reference.npz": reference})
+    made = subject.registry.register(given, actor="training")
+    fetched = subject.registry.fetch_artifact(made, "reference.npz", tmp_path / "monitoring")
+    assert fetched.read_bytes() == b"PK reference"
+    subject.spoil(made, "reference.npz")
+    with pytest.raises(BadData, match=r"reference\.npz"):
+        subject.registry.fetch_artifact(made, "reference.npz", tmp_path / "again")
+
+
 def test_an_artefact_that_is_none_is_not_found(subject: Subject, tmp_path: Path) -> None:
     made = subject.register("a")
     for unknown in ("model.pkl", "../../etc/passwd"):

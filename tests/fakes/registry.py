@@ -37,6 +37,7 @@ class InMemoryRegistry:
         self.events = events or InMemoryEventLog()
         self.reachable = True
         self.artifacts: dict[tuple[str, str, str], bytes] = {}  # by name, semver and file
+        self._digests: dict[tuple[str, str, str], str] = {}
         self._versions: list[ModelVersion] = []
         self._aliases: dict[tuple[str, Alias], str] = {}
         self._event_ids = itertools.count(1)
@@ -80,6 +81,11 @@ class InMemoryRegistry:
         self.artifacts[version.name, semver, "model.onnx"] = onnx
         native = f"model{candidate.native_path.suffix}"
         self.artifacts[version.name, semver, native] = candidate.native_path.read_bytes()
+        for file, path in candidate.attachments.items():
+            self.artifacts[version.name, semver, file] = path.read_bytes()
+        for (name, given, file), content in self.artifacts.items():
+            if (name, given) == (version.name, semver):
+                self._digests[name, given, file] = hashlib.sha256(content).hexdigest()
         self._record(version, "registered", None, version.status.value, reason, actor)
         return self._with_aliases(version)
 
@@ -125,8 +131,9 @@ class InMemoryRegistry:
         content = self.artifacts.get((version.name, version.semver, file_name))
         if content is None:
             raise NotFound(f"expected an artefact of {version.semver}, was {file_name!r}")
-        if file_name == "model.onnx" and hashlib.sha256(content).hexdigest() != version.onnx_sha256:
-            raise BadData(f"expected {file_name} with SHA-256 {version.onnx_sha256}, was another")
+        expected = self._digests[version.name, version.semver, file_name]
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise BadData(f"expected {file_name} with SHA-256 {expected}, was another")
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / file_name
         target.write_bytes(content)

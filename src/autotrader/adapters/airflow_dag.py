@@ -6,7 +6,7 @@ Imported at parse time, so it imports nothing but Airflow's SDK and the standard
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import Param, get_current_context
 
@@ -70,9 +70,14 @@ def run(name: str, **key: Any) -> Any:
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
-def skip(reason: str) -> None:
+def skip(reason: str) -> NoReturn:
     """End the task as skipped: an expected outcome, with its reason in the log."""
     raise AirflowSkipException(reason)
+
+
+def fail(reason: str) -> NoReturn:
+    """End the task as failed for good, with the reason in its log."""
+    raise AirflowFailException(reason)
 
 
 def conf() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from autotrader.adapters.airflow_dag import AirflowFailException, conf, run, run_key
+from autotrader.adapters.airflow_dag import conf, fail, run, run_key
 
 POLL_SECONDS = 1.0
 
@@ -23,7 +23,7 @@ class StageVerdict(BaseTrigger):
     """
 
     def __init__(self, rollout: str, stage: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rollout = rollout
         self.stage = stage
 
@@ -41,7 +41,7 @@ class StageVerdict(BaseTrigger):
                 self.log.warning("no verdict yet: %s", error)
             else:
                 if verdict["is_known"]:
-                    yield TriggerEvent(verdict)
+                    yield TriggerEvent(verdict)  # type: ignore[no-untyped-call]
                     return
             await asyncio.sleep(POLL_SECONDS)
 
@@ -85,7 +85,7 @@ class RolloutStage(BaseOperator):
             With the reason in plain words, if traffic was taken back.
         """
         if event["outcome"] != "pass":
-            raise AirflowFailException(f"{self.stage}: {event['reason']}")
+            fail(f"{self.stage}: {event['reason']}")
         self.log.info("%s passed: %s", self.stage, event["reason"])
         return event
 

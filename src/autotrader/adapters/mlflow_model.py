@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version as installed_version
+from pathlib import PurePath
 from typing import Any
 
 from autotrader.domain.errors import BadData, Refused
@@ -23,6 +24,7 @@ Tensor = dict[str, Any]
 
 # Formats that can be read without running what is in them.
 NATIVE_SUFFIXES = (".skops", ".txt", ".json")
+ATTACHMENT_SUFFIXES = (".json", ".txt", ".npz")
 
 
 def model_files(candidate: ModelCandidate) -> dict[str, bytes]:
@@ -32,21 +34,25 @@ def model_files(candidate: ModelCandidate) -> dict[str, bytes]:
     -------
     dict of str to bytes
         `model.onnx`, the native copy as `model.<suffix>`, `signature.json` (feature set, names and
-        dtypes of the inputs and outputs), `MLmodel`, `requirements.txt`.
+        dtypes of the inputs and outputs), `MLmodel`, `requirements.txt`, and the attachments.
 
     Raises
     ------
     BadData
-        If a file is missing, is no self-contained ONNX model, or takes another number of features.
+        If a file is missing, is no self-contained ONNX model, or takes another number of features;
+        if an attachment is named as one of the model's own files.
     Refused
-        If the native copy is of a format that can run code when it is loaded.
+        If the native copy or an attachment is of a format that can run code when it is loaded.
     """
     try:
         onnx = candidate.onnx_path.read_bytes()
         native = candidate.native_path.read_bytes()
+        attachments = {name: path.read_bytes() for name, path in candidate.attachments.items()}
     except OSError as error:
         raise BadData(f"expected the model's files, was {error}") from error
-    _require_inert(candidate.native_path.suffix, native)
+    _require_inert("a native copy", candidate.native_path.suffix, native, NATIVE_SUFFIXES)
+    for name, content in attachments.items():
+        _require_inert("an attachment", PurePath(name).suffix, content, ATTACHMENT_SUFFIXES)
     inputs, outputs = _interface(onnx, candidate)
     requirements = [f"{name}=={installed_version(name)}" for name in ("numpy", "onnx", "onnxruntime")]
     dtype = inputs[0]["tensor-spec"]["dtype"]
@@ -57,19 +63,23 @@ def model_files(candidate: ModelCandidate) -> dict[str, bytes]:
         "inputs": inputs,
         "outputs": outputs,
     }
-    return {
+    files = {
         ONNX_FILE: onnx,
         f"model{candidate.native_path.suffix}": native,
         SIGNATURE_FILE: _json(signature),
         MLMODEL_FILE: _json(_mlmodel(candidate, inputs, outputs)),
         "requirements.txt": "\n".join(requirements).encode() + b"\n",
     }
+    wrong = [name for name in attachments if name in files or PurePath(name).name != name]
+    if wrong:
+        raise BadData(f"expected plain names of attachments, other than {', '.join(files)}, was {wrong}")
+    return files | attachments
 
 
-def _require_inert(suffix: str, content: bytes) -> None:
-    if suffix not in NATIVE_SUFFIXES or content[:1] == b"\x80":
-        was = f"a file of {suffix or 'no'} suffix" if suffix not in NATIVE_SUFFIXES else "a pickle"
-        raise Refused(f"expected a native copy of {', '.join(NATIVE_SUFFIXES)}, was {was}: never a pickle")
+def _require_inert(what: str, suffix: str, content: bytes, allowed: tuple[str, ...]) -> None:
+    if suffix not in allowed or content[:1] == b"\x80":
+        was = f"a file of {suffix or 'no'} suffix" if suffix not in allowed else "a pickle"
+        raise Refused(f"expected {what} of {', '.join(allowed)}, was {was}: never a pickle")
 
 
 def _interface(content: bytes, candidate: ModelCandidate) -> tuple[list[Tensor], list[Tensor]]:

@@ -106,12 +106,48 @@ class OandaSettings(Section):
     publication_latency_seconds: float = Field(2.0, ge=0)
 
 
+class LabelKind(StrEnum):
+    FORWARD_RETURN = "forward_return"
+    TRIPLE_BARRIER = "triple_barrier"
+
+
+class LabelSettings(Section):
+    """What a model is asked to foresee; the barriers are those of `triple_barrier` alone."""
+
+    kind: LabelKind = Field(
+        LabelKind.FORWARD_RETURN, description="forward_return over the horizon, or triple_barrier within it"
+    )
+    profit_multiple: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Triple barrier: profit is taken this many deviations of the horizon's return away",
+    )
+    stop_multiple: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Triple barrier: losses are cut this many of them away"
+    )
+    volatility_span_bars: int = Field(
+        200, ge=2, description="Triple barrier: bars that the standard deviation is of"
+    )
+
+    @property
+    def rule(self) -> str:
+        """All that the labels depend on, horizon and costs apart: equal rules make equal labels."""
+        if self.kind is LabelKind.FORWARD_RETURN:
+            return self.kind.value
+        return (
+            f"{self.kind.value}, profit {self.profit_multiple!r}, stop {self.stop_multiple!r}, "
+            f"volatility of {self.volatility_span_bars} bars"
+        )
+
+
 class StrategySettings(Section):
     strategy_id: str = Field("autotrader-strategy", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     interval: Interval = Interval.M1
-    horizon_minutes: int = Field(60, ge=5, le=300, description="Forward return that is predicted")
+    horizon_minutes: int = Field(60, ge=5, le=300, description="How far ahead labels look, at most")
     round_trip_cost_bps: float = Field(10.0, ge=0, description="Fees and slippage, in and out")
     allocated_capital: Decimal = Field(Decimal(100_000), gt=0)
+    labels: LabelSettings = LabelSettings()
 
 
 class TrainingSettings(Section):
@@ -122,6 +158,7 @@ class TrainingSettings(Section):
     models: Words = ("logistic", "hist_gradient_boosting", "lightgbm")
     sample_every_bars: int = Field(5, ge=1, description="Labels overlap: keep every n-th row")
     seed: int = 7
+    keep_runs: int = Field(5, ge=1, description="Newest runs whose files are kept under home")
 
 
 class DatabaseSettings(Section):

@@ -9,9 +9,10 @@ statement was, and JSON columns refuse NaN, which PostgreSQL could not store.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,28 @@ def insert_new(connection: Connection, table: sa.Table, row: Mapping[str, object
     statement = dialect.insert(table).values(dict(row)).on_conflict_do_nothing()
     # Asked for by RETURNING: the row count of an insert is not the same thing in all drivers.
     return connection.execute(statement.returning(sa.literal(1))).first() is not None
+
+
+def put_all(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Insert the rows, each in place of the one of its primary key; all name the same columns."""
+    if rows:
+        connection.execute(_put(connection.dialect.name, table, tuple(rows[0])), [dict(row) for row in rows])
+
+
+@functools.cache
+def _put(dialect_name: str, table: sa.Table, columns: tuple[str, ...]) -> sa.Executable:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    keys = [column.name for column in table.primary_key]
+    statement = dialect.insert(table)
+    replaced = {name: statement.excluded[name] for name in columns if name not in keys}
+    upsert: sa.Executable = statement.on_conflict_do_update(index_elements=keys, set_=replaced)
+    return upsert
+
+
+def insert_all_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Insert the rows, but for those of which a unique key is there already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
 
 
 def _to_json(value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from autotrader.command import to_plain
 from autotrader.db.engine import insert_new, reading
@@ -21,9 +21,8 @@ class SqlEventLog:
         self._engine = engine
 
     def record(self, event: Event) -> bool:
-        row = asdict(event) | {"type": event.type.value, "data": to_plain(event.data)}
         with self._engine.begin() as connection:
-            return insert_new(connection, EVENTS, row)
+            return record_event(connection, event)
 
     def recent(self, *, type: EventType | None = None, limit: int = 100) -> Sequence[Event]:
         query = sa.select(EVENTS).order_by(EVENTS.c.at.desc(), EVENTS.c.id.desc()).limit(limit)
@@ -31,6 +30,12 @@ class SqlEventLog:
             query = query.where(EVENTS.c.type == type.value)
         with reading(self._engine) as connection:
             return [_event(row) for row in connection.execute(query).mappings()]
+
+
+def record_event(connection: Connection, event: Event) -> bool:
+    """Append within a transaction, for a change that is told if and only if it is made."""
+    row = asdict(event) | {"type": event.type.value, "data": to_plain(event.data)}
+    return insert_new(connection, EVENTS, row)
 
 
 def _event(row: sa.RowMapping) -> Event:

@@ -22,15 +22,19 @@ from autotrader.deployment.transitions import Change, Scope
 from autotrader.domain.errors import AutotraderError, Unreachable
 from autotrader.domain.rollout import PROFILES, Outcome, RolloutState, Stage, next_stage
 from autotrader.ports.clock import WallClock
-from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout, SlotState
+from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout, Slot, SlotState
 
 log = structlog.get_logger(__name__)
 
 ACTOR = "controller"
 COMPONENT = "controller"
 BEAT_SECONDS = 2.0
-# A watch that is over and undecided goes on for this share of its time before a person is asked.
+# How often the colours that should run are asked whether they do.
+PULSE_SECONDS = 2.0
+# A watch that is over and undecided goes on for this share of its time, and for so many seconds at
+# least, before a person is asked.
 PATIENCE = 0.5
+PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ class StageWork(Protocol):
     def deploy(self, rollout: Rollout) -> StageResult | None: ...
 
     def integration_tests(self, rollout: Rollout) -> StageResult | None: ...
+
+    def revive(self, slot: Slot) -> None:
+        """Start again what should run in this colour, and record where it answers."""
+        ...
 
 
 class Watch(Protocol):
@@ -99,6 +107,7 @@ class Controller:
         self._unreachable_since: datetime | None = None
         self._next_look = 0.0
         self._next_beat = 0.0
+        self._next_pulse = 0.0
 
     def tick(self) -> None:
         """Do what is due.
@@ -110,6 +119,7 @@ class Controller:
         """
         rollout = self._records.active()
         self._beat(rollout)
+        self._revive_what_died(rollout)
         if rollout is None:
             self._watch.end()
             self._stop_what_was_kept_warm()
@@ -226,8 +236,9 @@ class Controller:
         if result.outcome is Outcome.FAIL:
             self._take_back(rollout, result.reason, result.evidence)
             return
-        patience = 1.0 if result.outcome is Outcome.PASS else 1.0 + PATIENCE
-        if rollout.stage_outcome is None and watched >= planned * patience:
+        passed = result.outcome is Outcome.PASS
+        patience = 0.0 if passed else max(PATIENCE * planned, PATIENCE_SECONDS)
+        if rollout.stage_outcome is None and watched >= planned + patience:
             self._end(rollout, result)
 
     # ------------------------------------------------------------------ ends
@@ -275,6 +286,22 @@ class Controller:
         change = transitions.rolled_back(rollout, self._records.slots(), actor=ACTOR, at=self._clock.now())
         if self._apply(rollout, change):
             self._projection.converge(now=True)
+
+    def _revive_what_died(self, rollout: Rollout | None) -> None:
+        """Of the colours that should run; a candidate that dies is judged, not helped."""
+        if self._clock.monotonic() < self._next_pulse:
+            return
+        self._next_pulse = self._clock.monotonic() + PULSE_SECONDS
+        candidate = None if rollout is None else rollout.candidate
+        for color, slot in self._records.slots().items():
+            if slot.state is SlotState.READY and color is not candidate:
+                health = self._target.health(color)
+                if not health.live:
+                    log.warning("a colour died", color=color.value, reason=health.reason)
+                    try:
+                        self._work.revive(slot)
+                    except AutotraderError as error:
+                        log.error("it could not be started again", color=color.value, reason=str(error))
 
     def _stop_what_was_kept_warm(self) -> None:
         now = self._clock.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from autotrader import command
+from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
 from autotrader.deployment.report import StageLine, lines_of
@@ -13,7 +14,6 @@ from autotrader.domain.rollout import FAST, PROFILES, STANDARD, Outcome, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.registry import ModelRegistry
-from autotrader.registry.actor import operator
 
 
 class WatchProfile(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotrader import command
+from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
 from autotrader.deployment.projection import Projection
@@ -12,7 +13,6 @@ from autotrader.domain.rollout import Outcome, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
 from autotrader.ports.registry import ModelRegistry
-from autotrader.registry.actor import operator
 from autotrader.registry.lifecycle import require_reason
 
 

@@ -126,7 +126,8 @@ def go_to(records: DeploymentRecords, rollout_id: str, goal: Stage, *, actor: st
     """
     for _ in range(_TRIES):
         rollout = records.find(rollout_id)
-        if rollout.state.is_over or rollout.goal.number >= goal.number:
+        ends = rollout.state.is_over or rollout.state is RolloutState.ROLLING_BACK
+        if ends or rollout.goal.number >= goal.number:
             return rollout
         changed = transitions.ask_for(rollout, goal, actor=actor, at=now).apply(records, rollout)
         if changed is not None:
@@ -237,7 +238,7 @@ def wait(
             silent_since = silent_since or clock.monotonic()
             if clock.monotonic() - silent_since > CONTROLLER_SILENCE_SECONDS / 3:
                 raise
-        if clock.monotonic() > deadline:
+        if clock.monotonic() >= deadline:
             raise Unreachable(
                 f"expected {stage.value} to end within {timeout_seconds:g} s, {found.reason}: it goes on;"
                 " python -m autotrader.deployment.get_status shows it"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from autotrader import command
+from autotrader.config.actor import operator
 from autotrader.deployment import requests
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords
-from autotrader.registry.actor import operator
 from autotrader.registry.lifecycle import require_reason
 
 

@@ -94,6 +94,8 @@ class Rollout:
         The stage up to which somebody asked it to go.
     stage_since, stage_ended : datetime
         Wall time.
+    is_faulty : bool
+        Whether it was taken back for what the candidate did, rather than for other reasons.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Rollout:
     stage_since: datetime
     stage_ended: datetime | None = None
     ended_at: datetime | None = None
+    is_faulty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,10 @@ class DeploymentRecords(Protocol):
         """The rollout that is not over; there is at most one."""
         ...
 
+    def live(self) -> Rollout | None:
+        """The rollout that was completed last: its version is live, in its candidate's colour."""
+        ...
+
     def find(self, rollout_id: str) -> Rollout:
         """Raises NotFound."""
         ...
@@ -186,7 +193,9 @@ class DeploymentRecords(Protocol):
         ...
 
     def begin(self, rollout: Rollout, event: Event) -> Rollout:
-        """Record a new rollout.
+        """Record a new rollout; one of that id that is there already is returned as it stands.
+
+        The first revision is 1, whatever it says.
 
         Raises
         ------
@@ -207,8 +216,9 @@ class DeploymentRecords(Protocol):
     ) -> Rollout | None:
         """Replace what was seen by the new state, with its routes, slots, stage record and event.
 
-        The epoch of each given route is the next one, whatever it says. Returns None, having
-        changed nothing, if somebody else changed the rollout since it was seen.
+        The epoch of each given route is the next one, whatever it says, and so is the revision.
+        Id and revision are added to the event's key, so that each change is told once. Returns
+        None, having changed nothing, if somebody else changed the rollout since it was seen.
 
         Raises
         ------
@@ -220,13 +230,25 @@ class DeploymentRecords(Protocol):
     def switch(
         self, routes: Sequence[Route], slots: Sequence[Slot], event: Event, *, expected: Mapping[str, int]
     ) -> bool:
-        """Change routes outside a rollout, if each instrument's epoch still is as expected (0: no row)."""
+        """Change routes outside a rollout, if each instrument's epoch still is as expected (0: no row).
+
+        Strategy, instrument and epoch are added to the event's key, so that each switch is told once.
+
+        Raises
+        ------
+        Refused
+            If a rollout is under way.
+        """
         ...
 
     def set_slot(self, slot: Slot) -> None: ...
 
     def renew(self, rollout_id: str, *, until: datetime, now: datetime) -> bool:
-        """Extend supervision of all routes under it; False if it has lapsed for one: readers went back."""
+        """Extend supervision of the routes that this rollout put under it.
+
+        False, having extended none, if it has lapsed for one (readers went back) or the rollout is
+        over.
+        """
         ...
 
     def add_pairs(self, rollout_id: str, pairs: Sequence[Pair]) -> None:
@@ -235,6 +257,10 @@ class DeploymentRecords(Protocol):
 
     def pairs(self, rollout_id: str, *, after: int = 0, limit: int = 100_000) -> Sequence[tuple[int, Pair]]:
         """Numbered in order of arrival, those beyond `after`."""
+        ...
+
+    def forget_pairs(self, older_than: datetime) -> int:
+        """Remove the pairs of rollouts that ended before; returns how many there were."""
         ...
 
     def beat(self, component: str, at: datetime, data: Mapping[str, object] = {}) -> None:

@@ -73,6 +73,8 @@ class ModelCandidate:
         Tracking run that holds parameters, metrics and reports.
     tags : Mapping[str, str]
         `git_sha`, `data_versions`, `feature_set`, ... as the contract lists them.
+    attachments : Mapping[str, Path]
+        Further files to keep with the model, by the name to fetch them under; no pickles.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ModelCandidate:
     status: ModelStatus
     reason: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    attachments: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

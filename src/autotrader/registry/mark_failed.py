@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from autotrader import command
+from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import NotFound
 from autotrader.ports.registry import Alias, ModelRegistry, ModelStatus, ModelVersion
-from autotrader.registry.actor import operator
 from autotrader.registry.lifecycle import why_not_live
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotrader import command
+from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import Refused
 from autotrader.ports.registry import (
@@ -13,7 +14,6 @@ from autotrader.ports.registry import (
     ModelVersion,
     StatusChange,
 )
-from autotrader.registry.actor import operator
 from autotrader.registry.lifecycle import DEAD, require_reason, why_not_live
 
 

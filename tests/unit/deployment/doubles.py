@@ -89,6 +89,10 @@ class ScriptedWork:
             self._records.set_slot(slot)
         return result
 
+    def revive(self, slot: Slot) -> None:
+        assert slot.version is not None
+        self._target.start(slot.color, Release(MODEL, slot.version, "", "digest", "balanced-v1"))
+
     def integration_tests(self, rollout: Rollout) -> StageResult | None:
         return _said(self.tests)
 

@@ -294,3 +294,16 @@ def test_standard_looks_once_a_minute(live: Deployment) -> None:
     looks = live.watch.looks
     live.run(ticks=600)
     assert live.watch.looks - looks == 10
+
+
+def test_a_colour_that_died_is_started_again_unless_it_is_on_trial(live: Deployment) -> None:
+    first, second, _ = live.versions
+    live.target.running.clear()
+    live.clock.move(10)
+    live.controller.tick()
+    assert live.target.running == {Color.BLUE: first}
+    reach(live, second, Stage.CANARY)
+    live.target.running.clear()
+    live.clock.move(10)
+    live.controller.tick()
+    assert live.target.running == {Color.BLUE: first}

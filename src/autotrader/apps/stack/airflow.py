@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autotrader.apps.stack.processes import ProcessSpec
+from autotrader.adapters.processes import ProcessSpec
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import DependencyError
 

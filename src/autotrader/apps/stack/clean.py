@@ -21,7 +21,7 @@ def clean(*, settings: Settings) -> command.Result:
     home = settings.home.resolve()
     if home.exists() and not (home / "processes").is_dir():
         raise Refused(f"expected a home that quickstart made, was {home}: delete it by hand if you mean it")
-    services.table(settings).stop_all()
+    services.stop(settings)
     removed = sorted(path.name for path in home.iterdir() if path.name != KEPT)
     for name in removed:
         path = home / name

@@ -9,7 +9,7 @@ from autotrader.config.settings import Settings
 
 def down(*, settings: Settings) -> command.Result:
     """Stop every process that quickstart started; data stays."""
-    stopped = services.table(settings).stop_all()
+    stopped = services.stop(settings)
     text = f"stopped {', '.join(stopped)}" if stopped else "nothing was running"
     return command.Result({"stopped": stopped}, text)
 

@@ -1,4 +1,4 @@
-"""From market data to a gated model, in a running Airflow, on this machine."""
+"""From market data to live predictions, in a running Airflow, on this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from autotrader import command
 from autotrader.adapters.airflow_api import AirflowApi, TaskInstance
 from autotrader.apps.stack import progress, services
 from autotrader.apps.stack.market import MarketChoice, choose_market
-from autotrader.apps.stack.summary import QuickstartSummary, render
+from autotrader.apps.stack.summary import QuickstartSummary, deployment_of, render
 from autotrader.config.settings import MarketSource, Settings, load_settings
 from autotrader.domain.errors import DependencyError, NotFound, Refused
 from autotrader.ports.clock import MarketClock
 
 PARSE_SECONDS = 120.0
+DAGS = {"data_pipeline", "training_pipeline", "deployment_pipeline", "feature_health_check"}
 
 
 def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Result:
-    """From market data to a gated model in the registry, on embedded defaults.
+    """From market data to a gated model that serves predictions, on embedded defaults.
 
-    Starts what is needed (a stand-in exchange unless Binance answers, MLflow, Airflow), runs
-    `data_pipeline` and then `training_pipeline` in Airflow, and shows what came of it. Run again, it
-    goes on from what is there.
+    Starts what is needed (a stand-in exchange unless Binance answers, MLflow, Airflow, the rollout
+    controller), runs `data_pipeline`, `training_pipeline`, `deployment_pipeline` and
+    `feature_health_check` in Airflow, and shows what came of it. Run again, it goes on from what is
+    there.
 
     Parameters
     ----------
@@ -47,22 +49,39 @@ def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Resu
             _announce(market, console)
             settings = services.start(settings, market, tell=console.print)
         with services.airflow_client(settings) as api:
-            _wait_for_dags(api, {"data_pipeline", "training_pipeline"})
+            _wait_for_dags(api, DAGS)
+            # Training hands a promoted version over by starting a run of it.
+            api.unpause("deployment_pipeline")
             with _timed(seconds, "data_pipeline"):
                 data = _run(api, "data_pipeline", _data_conf(settings, market), console)
             with _timed(seconds, "training_pipeline"):
                 training = _run(api, "training_pipeline", {}, console)
+            asked = _returned(api, "training_pipeline", training, "trigger_deployment")
+            if asked:
+                with _timed(seconds, "deployment_pipeline"):
+                    conf = {name: asked[name] for name in ("model_version", "profile")}
+                    _run(api, "deployment_pipeline", conf, console)
+            with _timed(seconds, "feature_health_check"):
+                checked = _run(api, "feature_health_check", {}, console)
             summary = QuickstartSummary.of(
                 settings,
                 market,
                 health=api.returned("data_pipeline", data, "check_data_health"),
                 validated=api.returned("training_pipeline", training, "validate_model"),
                 registered=_returned(api, "training_pipeline", training, "register_model"),
+                deployment=_deployment(),
+                health_check=api.returned("feature_health_check", checked, "generate_health_report"),
                 seconds=seconds,
             )
         if not keep_running:
-            services.table(settings).stop_all()
+            services.stop(settings)
     return command.Result(summary, render(summary, settings, keep_running=keep_running))
+
+
+def _deployment() -> Any:
+    """Read with the settings that the stack has written by now."""
+    with command.bound(deployment_of, {}) as read:
+        return read()
 
 
 def _choose(settings: Settings, clock: MarketClock) -> MarketChoice:

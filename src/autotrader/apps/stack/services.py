@@ -1,8 +1,7 @@
-"""Bring the local stack up: stand-in exchange where one is needed, MLflow, Airflow."""
+"""Bring the local stack up: stand-in exchange where one is needed, MLflow, Airflow, the controller."""
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -11,9 +10,11 @@ from pathlib import Path
 import httpx
 
 from autotrader.adapters.airflow_api import AirflowApi
+from autotrader.adapters.local_ports import choose_port
+from autotrader.adapters.local_target import LocalTarget
+from autotrader.adapters.processes import ProcessSpec, ProcessTable
 from autotrader.apps.stack import airflow
 from autotrader.apps.stack.market import MarketChoice
-from autotrader.apps.stack.processes import ProcessSpec, ProcessTable
 from autotrader.config.settings import (
     PREFIX,
     RUNTIME_FILE,
@@ -23,12 +24,14 @@ from autotrader.config.settings import (
     Settings,
     load_settings,
 )
-from autotrader.domain.errors import ConfigurationError, DependencyError, Refused, Unreachable
+from autotrader.domain.errors import DependencyError, Unreachable
+from autotrader.domain.rollout import Color
 
 EXCHANGE = "exchange"
 MLFLOW = "mlflow"
+CONTROLLER = "controller"
+SHIPPING = "shipping"
 START_SECONDS = 120.0
-PORTS_TO_TRY = 50
 
 Tell = Callable[[str], None]
 
@@ -36,6 +39,17 @@ Tell = Callable[[str], None]
 def table(settings: Settings) -> ProcessTable:
     """The records of this home's processes."""
     return ProcessTable(settings.home / "processes")
+
+
+def stop(settings: Settings) -> list[str]:
+    """End every process of this home, the prediction services last; returns what was running."""
+    ended = table(settings).stop_all()
+    target = LocalTarget(settings)
+    for color in Color:
+        if target.health(color).live:
+            ended.append(f"prediction-service-{color.value}")
+        target.stop(color)
+    return ended
 
 
 def airflow_client(settings: Settings) -> AirflowApi:
@@ -59,7 +73,7 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
     def port_of(name: str, group: str, wanted: int, default: int) -> int:
         known = int(before.get(f"{group}__PORT", default))
         variable = f"{PREFIX}{group}__PORT"
-        return _port(processes, name, variable=variable, wanted=wanted, default=default, before=known)
+        return choose_port(processes, name, variable=variable, wanted=wanted, default=default, before=known)
 
     mlflow_port = port_of(MLFLOW, "MLFLOW", settings.mlflow.port, MlflowSettings().port)
     airflow_port = port_of(airflow.API_SERVER, "AIRFLOW", settings.airflow.port, AirflowSettings().port)
@@ -82,6 +96,8 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
     settings = load_settings()
 
     processes.start(_mlflow(settings))
+    start_controller(settings)
+    processes.start(_app(SHIPPING))
     env = airflow.environment(
         settings,
         dags_folder=settings.airflow.dags_folder.resolve(),
@@ -100,6 +116,15 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
     with airflow_client(settings) as api:
         _wait(processes, "airflow-scheduler", lambda: _airflow_is_healthy(api))
     return settings
+
+
+def start_controller(settings: Settings) -> None:
+    """Start the controller unless it runs."""
+    table(settings).start(_app(CONTROLLER))
+
+
+def _app(name: str) -> ProcessSpec:
+    return ProcessSpec(name, [sys.executable, "-m", f"autotrader.apps.{name}"], {})
 
 
 def _airflow_is_healthy(api: AirflowApi) -> bool:
@@ -126,37 +151,6 @@ def _exchange_argv(market: MarketChoice, port: int) -> list[str]:
     if market.folder:
         return [*argv, "--market", "recorded", "--folder", str(market.folder)]
     return [*argv, "--market", "simulated", "--symbols", *market.instruments]
-
-
-def _port(
-    processes: ProcessTable, name: str, *, variable: str, wanted: int, default: int, before: int
-) -> int:
-    """The port of a service: where it runs already, else the wanted one, else a free one near it.
-
-    A port that somebody set is kept to: commands that read the same setting must find the service.
-
-    Raises
-    ------
-    Refused
-        If the service runs on another port than the one that is set now.
-    ConfigurationError
-        If the port that is set is taken.
-    """
-    is_set = wanted != default
-    if processes.process(name):
-        if is_set and wanted != before:
-            raise Refused(f"{variable}={wanted}, but {name} runs on port {before}: `make down` first")
-        return before
-    for port in (wanted,) if is_set else range(wanted, wanted + PORTS_TO_TRY):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    tried = str(wanted) if is_set else f"{wanted} to {wanted + PORTS_TO_TRY - 1}"
-    raise ConfigurationError(f"{variable}: expected a free port for {name}, {tried} is taken: set another")
 
 
 def _read_runtime(home: Path) -> dict[str, str]:

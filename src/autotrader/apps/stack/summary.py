@@ -8,7 +8,10 @@ from typing import Any, Self
 
 from autotrader.apps.stack import airflow
 from autotrader.apps.stack.market import MarketChoice
+from autotrader.command import to_plain
 from autotrader.config.settings import Settings
+from autotrader.deployment.report import lines_of
+from autotrader.ports.deployment import DeploymentRecords
 
 _OUTCOMES = {"pass": "pass", "fail": "FAIL", "undecided": "undecided"}
 
@@ -31,6 +34,11 @@ class QuickstartSummary:
         `name`, `value`, `bound`, `outcome`, `enforced`, `reason`.
     decision : str
         `promoted`, `rejected`, ...
+    deployment : Mapping[str, object] or None
+        `active_color`, `active_version`, `stages` of the rollout that made it live (`stage`,
+        `outcome`, `reason`, `seconds`, `evidence`); None where nothing is live.
+    health_check : Mapping[str, object]
+        `health`, and what drift, quality and performance came to.
     seconds : Mapping[str, float]
         By phase.
     """
@@ -50,6 +58,8 @@ class QuickstartSummary:
     window: str
     reason: str
     report: str | None
+    deployment: Mapping[str, Any] | None
+    health_check: Mapping[str, Any]
     seconds: Mapping[str, float]
 
     @classmethod
@@ -61,6 +71,8 @@ class QuickstartSummary:
         health: Mapping[str, Any],
         validated: Mapping[str, Any],
         registered: Mapping[str, Any] | None,
+        deployment: Mapping[str, Any] | None,
+        health_check: Mapping[str, Any],
         seconds: Mapping[str, float],
     ) -> Self:
         """From what the tasks returned; `registered` is None where an integrity gate forbade it."""
@@ -81,6 +93,8 @@ class QuickstartSummary:
             window=validated["window"],
             reason=made["reason"],
             report=validated["report_url"],
+            deployment=deployment,
+            health_check=health_check,
             seconds=seconds,
         )
 
@@ -120,6 +134,8 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
         f"Decision: {summary.decision}{_in_plain_words(summary)}",
         f"Registered: {summary.model_name} {summary.semver or '(nothing)'}"
         + (f" (MLflow version {summary.model_version})" if summary.model_version else ""),
+        *_render_deployment(summary.deployment),
+        f"\nHealth check: {summary.health_check['health']} ({summary.health_check['reason']})",
         "Seconds: " + ", ".join(f"{phase} {took:g}" for phase, took in summary.seconds.items()),
     ]
     if keep_running:
@@ -132,6 +148,39 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
             "\nmake status shows what runs, make down stops it, make clean deletes it.",
         ]
     return "\n".join(parts)
+
+
+def deployment_of(records: DeploymentRecords) -> dict[str, Any] | None:
+    """What is live, and how it came to be; None where nothing is."""
+    live = records.live()
+    if live is None:
+        return None
+    return {
+        "active_color": live.candidate.value,
+        "active_version": live.version,
+        "rollout": live.id,
+        "profile": live.profile,
+        "stages": to_plain(lines_of(records, live.id)),
+    }
+
+
+def _render_deployment(deployment: Mapping[str, Any] | None) -> list[str]:
+    if deployment is None:
+        return ["\nDeployment: nothing is live"]
+    return [
+        f"\nDeployment: {deployment['active_version']} is live on {deployment['active_color']}",
+        _table(
+            ("stage", "verdict", "seconds", "why"),
+            [
+                (s["stage"], s["outcome"], f"{s['seconds']:.1f}", _short(s["reason"]))
+                for s in deployment["stages"]
+            ],
+        ),
+    ]
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= 150 else f"{reason[:147]}..."
 
 
 def _in_plain_words(summary: QuickstartSummary) -> str:

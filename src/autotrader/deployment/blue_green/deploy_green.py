@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotrader import command
+from autotrader.config.actor import operator
 from autotrader.config.settings import Environment, Settings
 from autotrader.deployment import requests
 from autotrader.domain.errors import Refused
@@ -10,7 +11,6 @@ from autotrader.domain.rollout import DIRECT, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.registry import ModelRegistry
-from autotrader.registry.actor import operator
 
 
 def deploy_green(

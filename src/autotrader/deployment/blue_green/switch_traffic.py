@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotrader import command
+from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
 from autotrader.deployment.switching import Switching
@@ -10,7 +11,6 @@ from autotrader.domain.errors import ExitCode, Refused
 from autotrader.domain.rollout import Color, Outcome, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
-from autotrader.registry.actor import operator
 from autotrader.registry.lifecycle import require_reason
 
 

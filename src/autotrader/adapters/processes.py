@@ -53,6 +53,11 @@ class ProcessTable:
     def names(self) -> list[str]:
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
+    def argv(self, name: str) -> list[str] | None:
+        """What was started under that name last, whether it still runs or not; None after it was stopped."""
+        record = self._record(name)
+        return None if record is None else record["argv"]
+
     def log_path(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
@@ -107,22 +112,25 @@ class ProcessTable:
             log.seek(max(0, path.stat().st_size - 16_384))
             return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
 
-    def stop_all(self, names: Sequence[str] | None = None) -> list[str]:
+    def stop_all(
+        self, names: Sequence[str] | None = None, *, grace_seconds: float = GRACE_SECONDS
+    ) -> list[str]:
         """End the processes and all their descendants; returns the names that were running.
 
-        They are asked first (SIGTERM, to all at once) and killed after a grace period.
+        They are asked first (SIGTERM, to all at once) and killed after a grace period. What a
+        descendant started through a table of another folder is left alone.
         """
         wanted = self.names() if names is None else list(names)
         running = {name: process for name in wanted if (process := self.process(name))}
         sessions = {process.pid for process in running.values()}
-        mark = str(self._folder) if names is None else None
-        leftovers = _family(sessions, mark)
+        mark = str(self._folder)
+        leftovers = _family(sessions, mark, all_marked=names is None)
         for process in leftovers:
             _end(process, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + grace_seconds
         while leftovers and time.monotonic() < deadline:
             _, alive = psutil.wait_procs(leftovers, timeout=0.2)
-            leftovers = set(alive) | _family(sessions, mark)
+            leftovers = set(alive) | _family(sessions, mark, all_marked=names is None)
         for process in leftovers:
             _end(process, signal.SIGKILL)
         psutil.wait_procs(leftovers, timeout=5)
@@ -138,17 +146,26 @@ class ProcessTable:
         return record
 
 
-def _family(sessions: set[int], mark: str | None) -> set[psutil.Process]:
-    """All living processes of these sessions or with this mark, and their descendants."""
+def _family(sessions: set[int], mark: str, *, all_marked: bool) -> set[psutil.Process]:
+    """All living processes of these sessions, or with this mark, and their descendants."""
     family: set[psutil.Process] = set()
     for process in psutil.process_iter():
         try:
-            ours = os.getsid(process.pid) in sessions or (mark and process.environ().get(MARK) == mark)
+            ours = os.getsid(process.pid) in sessions or (all_marked and _mark(process) == mark)
             if ours and process.status() != psutil.STATUS_ZOMBIE:
-                family |= {process, *process.children(recursive=True)}
+                children = process.children(recursive=True)
+                family |= {process, *(child for child in children if _mark(child) in (mark, None))}
         except (psutil.Error, ProcessLookupError, PermissionError):
             continue
     return family - {psutil.Process()}
+
+
+def _mark(process: psutil.Process) -> str | None:
+    """The folder of the table that it was started through; None where that cannot be told."""
+    try:
+        return process.environ().get(MARK)
+    except psutil.Error:
+        return None
 
 
 def _end(process: psutil.Process, number: signal.Signals) -> None:

@@ -1,0 +1,200 @@
+"""The caller's side of routing: asks who owns the instrument, and acts on the answer of nobody else.
+
+The route is read before a request and again after its answer. If the instrument has another owner
+by then, or another epoch, the answer is discarded and the new owner is asked. While a rollout is
+watched the other colour is asked the same, beside: its answer is recorded, never returned, and
+never waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from autotrader.adapters.pairs import PairRecorder, pair_of
+from autotrader.adapters.prediction_client import NO_ANSWER, OK, Answer, PredictionClient
+from autotrader.domain.errors import Refused, Rejected, Throttled, Unreachable
+from autotrader.domain.rollout import Color, RolloutState
+from autotrader.ports.clock import WallClock
+from autotrader.ports.deployment import DeploymentRecords
+from autotrader.ports.predictions import Prediction, PredictionRequest
+
+log = structlog.get_logger(__name__)
+
+# Of an owner that gives no prediction, and of routes that change while it is asked.
+TRIES = 6
+PATIENCE_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.02
+MOST_BESIDE = 256
+# The request itself is at fault: https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx
+_REQUEST_IS_WRONG = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
+_WATCHING = frozenset({RolloutState.WORKING, RolloutState.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns an instrument, as of one reading."""
+
+    color: Color
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A rollout whose answers are recorded.
+
+    Attributes
+    ----------
+    endpoint : str or None
+        Of the colour that does not own the instrument; None where nothing runs in it.
+    """
+
+    rollout_id: str
+    candidate: Color
+    endpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What one reading says of an instrument.
+
+    Attributes
+    ----------
+    endpoint : str or None
+        The owner's; None where nothing runs in its colour.
+    """
+
+    owner: Owner
+    endpoint: str | None
+    watched: Watched | None
+
+
+class RoutedPredictor:
+    """Predictions of whoever owns the instrument; used as an async context manager.
+
+    Parameters
+    ----------
+    records : DeploymentRecords
+        Read twice a request, from a thread.
+    client : PredictionClient
+        Open.
+    clock : WallClock
+    """
+
+    def __init__(self, records: DeploymentRecords, client: PredictionClient, clock: WallClock) -> None:
+        self._records = records
+        self._client = client
+        self._clock = clock
+        self._recorder = PairRecorder(records)
+        self._beside: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._recorder.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.gather(*self._beside, return_exceptions=True)  # each has told its own fault
+        await self._recorder.__aexit__(kind, error, traceback)
+
+    async def predict(self, request: PredictionRequest) -> Prediction:
+        patient_until = self._clock.monotonic() + PATIENCE_SECONDS
+        failures = 0
+        while True:
+            routing = await asyncio.to_thread(self._read, request.instrument)
+            answer = await self._ask(request, routing)
+            owner = await asyncio.to_thread(self._owner, request.instrument)
+            if owner == routing.owner:
+                if answer.status == OK:
+                    return _prediction(request, owner, answer)
+                if answer.status in _REQUEST_IS_WRONG:
+                    raise Rejected(f"expected {owner.color} to answer, was {answer.status}: {answer.reason}")
+                failures += 1
+                if failures == TRIES:
+                    raise _none_of(request, f"{TRIES} tries", answer)
+                await asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (failures - 1))
+            # Otherwise it is discarded, whatever it says, and the new owner asked at once.
+            elif self._clock.monotonic() > patient_until:
+                raise _none_of(request, f"{PATIENCE_SECONDS:g} s of changing routes", answer)
+
+    async def _ask(self, request: PredictionRequest, routing: Routing) -> Answer:
+        color = routing.owner.color
+        if routing.endpoint is None:
+            return Answer(NO_ANSWER, 0.0, reason=f"nothing runs in {color}")
+        asking = self._client.ask(color, routing.endpoint, request)
+        if routing.watched is None:
+            return await asking
+        # A task of its own, so that the pair is whole even if this caller is cancelled.
+        owners = asyncio.create_task(asking)
+        if len(self._beside) < MOST_BESIDE:
+            task = asyncio.create_task(self._pair(request, color, routing.watched, owners))
+            self._beside.add(task)
+            task.add_done_callback(self._end_beside)
+        else:
+            log.warning("the other colour was not asked: it holds up too many requests", most=MOST_BESIDE)
+        return await asyncio.shield(owners)
+
+    def _end_beside(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a pair was lost", exc_info=task.exception())
+
+    async def _pair(
+        self, request: PredictionRequest, color: Color, watched: Watched, owners: asyncio.Task[Answer]
+    ) -> None:
+        other = None
+        if watched.endpoint is not None:
+            other = await self._client.ask(color.other, watched.endpoint, request)
+        own = await owners
+        if color is watched.candidate:
+            pair = pair_of(request, stable=other, candidate=own)
+        elif other is not None:
+            pair = pair_of(request, stable=own, candidate=other)
+        else:  # the candidate's colour is empty: there is nothing to compare
+            return
+        self._recorder.add(watched.rollout_id, pair)
+
+    def _owner(self, instrument: str) -> Owner:
+        route = next((r for r in self._records.routes() if r.instrument == instrument), None)
+        color = None if route is None else route.owner(self._clock.now())
+        if route is None or color is None:
+            raise Refused(f"nobody answers for {instrument}: expected a version that is live, was none")
+        return Owner(color, route.epoch)
+
+    def _read(self, instrument: str) -> Routing:
+        owner = self._owner(instrument)
+        slots, rollout = self._records.slots(), self._records.active()
+        endpoints = {color: slot.endpoint for color, slot in slots.items()}
+        watched = None
+        if rollout is not None and rollout.stage.is_watched and rollout.state in _WATCHING:
+            watched = Watched(rollout.id, rollout.candidate, endpoints.get(owner.color.other))
+        return Routing(owner, endpoints.get(owner.color), watched)
+
+
+def _none_of(request: PredictionRequest, spent: str, last: Answer) -> Unreachable:
+    message = f"expected an answer for {request.instrument} within {spent}, was none: {last.reason or 'late'}"
+    if last.retry_after_seconds is not None:
+        return Throttled(message, retry_after_seconds=last.retry_after_seconds)
+    return Unreachable(message)
+
+
+def _prediction(request: PredictionRequest, owner: Owner, answer: Answer) -> Prediction:
+    assert answer.probabilities is not None  # noqa: S101 - where status is 200
+    assert answer.version is not None  # noqa: S101
+    return Prediction(
+        request_id=request.request_id,
+        instrument=request.instrument,
+        color=owner.color,
+        version=answer.version,
+        epoch=owner.epoch,
+        probabilities=answer.probabilities,
+        seconds=answer.seconds,
+    )

@@ -1,0 +1,1 @@
+"""The controller's process: one a strategy, always on."""

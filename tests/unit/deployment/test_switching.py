@@ -1,0 +1,243 @@
+"""Back to the version before, at once where it is warm; by hand, from whichever colour is live."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotrader.config.settings import Environment, Settings
+from autotrader.deployment import requests
+from autotrader.deployment.blue_green.deploy_green import deploy_green
+from autotrader.deployment.blue_green.switch_traffic import switch_traffic
+from autotrader.deployment.blue_green.wait_for_ready import wait_for_ready
+from autotrader.deployment.deploy import WatchProfile, deploy
+from autotrader.deployment.emergency_rollback import emergency_rollback
+from autotrader.deployment.get_status import get_status
+from autotrader.deployment.list_versions import list_versions
+from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound, Refused, Unreachable
+from autotrader.domain.rollout import Color, RolloutState, Stage
+from autotrader.ports.registry import ModelStatus
+from tests.unit.deployment.doubles import MODEL, Deployment
+from tests.unit.deployment.test_controller import BAD, begin, reach
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(
+        binance={"instruments": ("BTCUSDT", "ETHUSDT", "SOLUSDT", "ARBUSDT", "BNBUSDT", "XRPUSDT")}
+    )
+
+
+@pytest.fixture
+def live() -> Deployment:
+    """The second version is live on green, the first is warm on blue."""
+    deployment = Deployment()
+    for version in deployment.versions[:2]:
+        begin(deployment, version)
+        deployment.run()
+    return deployment
+
+
+def roll_back(deployment: Deployment, settings: Settings, reason: str = "it loses money"):
+    return emergency_rollback(
+        reason=reason,
+        timeout_seconds=0,
+        settings=settings,
+        records=deployment.records,
+        registry=deployment.registry,
+        target=deployment.target,
+        clock=deployment.clock,
+    )
+
+
+def test_emergency_rollback_returns_all_traffic_without_a_controller(
+    live: Deployment, settings: Settings
+) -> None:
+    result = roll_back(live, settings)
+    assert (result.exit_code, result.data["live"], result.data["left"]) == (
+        ExitCode.DONE,
+        live.versions[0],
+        live.versions[1],
+    )
+    assert set(live.owners().values()) == {Color.BLUE}
+    assert live.registry.get(MODEL, "champion").semver == live.versions[0]
+    assert live.registry.get(MODEL, "previous").semver == live.versions[1]
+
+
+def test_a_rollback_can_itself_be_rolled_back(live: Deployment, settings: Settings) -> None:
+    roll_back(live, settings)
+    roll_back(live, settings, "it was not the model")
+    assert set(live.owners().values()) == {Color.GREEN}
+    assert live.registry.get(MODEL, "champion").semver == live.versions[1]
+    assert live.registry.get(MODEL, live.versions[1]).status is ModelStatus.PRODUCTION
+
+
+def test_during_a_rollout_it_is_the_rollout_that_is_taken_back(live: Deployment, settings: Settings) -> None:
+    reach(live, live.versions[2], Stage.HALF)
+    result = roll_back(live, settings)
+    assert result.data["left"] == live.versions[2]
+    assert set(live.owners().values()) == {Color.GREEN}
+
+
+def test_a_cold_version_is_started_by_the_controller_first(live: Deployment, settings: Settings) -> None:
+    live.clock.move(25 * 3600)
+    live.controller.tick()
+    assert Color.BLUE not in live.target.running
+    with pytest.raises(Unreachable, match="is under way: it goes on"):
+        roll_back(live, settings)
+    assert set(live.owners().values()) == {Color.GREEN}
+    live.run()
+    assert set(live.owners().values()) == {Color.BLUE}
+
+
+def test_a_colour_that_is_recorded_as_warm_and_does_not_answer_is_not_switched_to(
+    live: Deployment, settings: Settings
+) -> None:
+    live.target.running.pop(Color.BLUE)
+    with pytest.raises(Unreachable):
+        roll_back(live, settings)
+    assert set(live.owners().values()) == {Color.GREEN}
+    live.run()
+    assert set(live.owners().values()) == {Color.BLUE}
+
+
+def test_nothing_to_return_to_is_refused(settings: Settings) -> None:
+    deployment = Deployment()
+    with pytest.raises(Refused, match="none live before"):
+        roll_back(deployment, settings)
+
+
+def test_a_reason_is_required(live: Deployment, settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="reason"):
+        roll_back(live, settings, " ")
+    assert set(live.owners().values()) == {Color.GREEN}
+
+
+def test_a_registry_that_is_down_leaves_traffic_moved_and_says_what_is_pending(
+    live: Deployment, settings: Settings
+) -> None:
+    live.registry.reachable = False
+    result = roll_back(live, settings)
+    assert result.exit_code is ExitCode.UNREACHABLE
+    assert "still to do: registry" in result.text
+    assert set(live.owners().values()) == {Color.BLUE}
+
+
+def switch(deployment: Deployment, settings: Settings, from_env: Color, to_env: Color, timeout: float = 0):
+    return switch_traffic(
+        from_env=from_env,
+        to_env=to_env,
+        timeout=timeout,
+        settings=settings,
+        records=deployment.records,
+        target=deployment.target,
+        clock=deployment.clock,
+    )
+
+
+def test_traffic_is_switched_back_by_hand_from_the_colour_that_is_live(
+    live: Deployment, settings: Settings
+) -> None:
+    with pytest.raises(Refused, match="expected the other colour"):
+        switch(live, settings, Color.GREEN, Color.GREEN)
+    assert switch(live, settings, Color.GREEN, Color.BLUE).exit_code is ExitCode.DONE
+    assert set(live.owners().values()) == {Color.BLUE}
+    assert "already" in switch(live, settings, Color.GREEN, Color.BLUE).text
+    reach(live, live.versions[2], Stage.CANARY)
+    with pytest.raises(Refused, match="expected --from-env blue, which is live"):
+        switch(live, settings, Color.GREEN, Color.BLUE)
+
+
+def test_a_version_is_brought_up_waited_for_and_switched_to(live: Deployment, settings: Settings) -> None:
+    ports = {"records": live.records, "clock": live.clock}
+    with pytest.raises(Refused, match="expected environment dev"):
+        deploy_green(
+            model_version=live.versions[2],
+            environment=Environment.PRODUCTION,
+            settings=settings,
+            registry=live.registry,
+            **ports,
+        )
+    up = deploy_green(
+        model_version="latest",
+        environment=Environment.DEV,
+        settings=settings,
+        registry=live.registry,
+        **ports,
+    )
+    assert up.data["color"] is Color.BLUE
+    live.run(ticks=10)
+    ready = wait_for_ready(timeout=0, **ports)
+    assert (ready.exit_code, ready.data["ready"]) == (ExitCode.DONE, True)
+    assert set(live.owners().values()) == {Color.GREEN}
+    with pytest.raises(Unreachable):
+        switch(live, settings, Color.GREEN, Color.BLUE)
+    live.run()
+    assert set(live.owners().values()) == {Color.BLUE}
+    assert live.registry.get(MODEL, "champion").semver == live.versions[2]
+
+
+def test_waiting_for_nothing_says_so(live: Deployment) -> None:
+    with pytest.raises(NotFound, match="deploy_green"):
+        wait_for_ready(timeout=0, records=live.records, clock=live.clock)
+
+
+def test_deploy_refuses_a_version_that_failed(live: Deployment, settings: Settings) -> None:
+    live.registry.set_status(
+        MODEL, live.versions[2], ModelStatus.FAILED, reason="wrong on Mondays", actor="anna"
+    )
+    with pytest.raises(Refused, match="wrong on Mondays"):
+        deploy(
+            version=live.versions[2],
+            settings=settings,
+            records=live.records,
+            registry=live.registry,
+            clock=live.clock,
+        )
+
+
+def test_deploy_latest_takes_the_newest_that_may_serve(live: Deployment, settings: Settings) -> None:
+    begun = deploy(
+        version="latest",
+        profile=WatchProfile.FAST,
+        wait=False,
+        settings=settings,
+        records=live.records,
+        registry=live.registry,
+        clock=live.clock,
+    )
+    assert begun.data["version"] == live.versions[2]
+
+
+def test_status_shows_what_is_live_what_rolls_out_and_who_answers(live: Deployment) -> None:
+    reach(live, live.versions[2], Stage.CANARY)
+    result = get_status(records=live.records, target=live.target, clock=live.clock)
+    assert (result.data.active_color, result.data.active_version) == (Color.GREEN, live.versions[1])
+    assert result.data.stage == "canary"
+    owners = {r.instrument: r.color for r in result.data.routes}
+    assert [i for i, c in owners.items() if c is Color.BLUE] == ["binance:BTCUSDT", "binance:ETHUSDT"]
+    assert result.data.routes[0].weights == {"blue": 0, "green": 100}
+    for words in ("live        v1.1.0 on green", "rolling out v1.2.0 on blue: canary", "controller  at work"):
+        assert words in result.text
+
+
+def test_status_names_a_controller_that_is_silent(live: Deployment) -> None:
+    live.clock.move(600)
+    assert "SILENT for 6" in get_status(records=live.records, target=live.target, clock=live.clock).text
+
+
+def test_versions_are_listed_with_what_became_of_them(live: Deployment, settings: Settings) -> None:
+    reach(live, live.versions[2], Stage.CANARY)
+    live.watch.sees = BAD
+    live.run()
+    result = list_versions(settings=settings, registry=live.registry, records=live.records)
+    lines = {line.version: line for line in result.data}
+    assert lines[live.versions[2]].why_not is not None
+    assert BAD.reason in lines[live.versions[2]].why_not
+    assert (lines[live.versions[1]].color, lines[live.versions[1]].may_serve) == ("green", True)
+    assert live.records.find(live.records.recent(1)[0].id).state is RolloutState.ROLLED_BACK
+
+
+def test_asking_without_a_controller_says_that_there_is_none() -> None:
+    deployment = Deployment()
+    with pytest.raises(Unreachable, match="expected a controller at work, was none ever"):
+        requests.require_controller(deployment.records, deployment.clock.now())
