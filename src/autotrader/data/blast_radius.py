@@ -18,6 +18,7 @@ from autotrader.ports.registry import ModelRegistry, ModelVersion
 WINDOW_TAGS = ("data_start", "data_end", "instruments")
 
 _NOT_DERIVED = {"bars", "bars_history", "quarantine"}
+_RECORDS = "_derived"  # of what features were derived from: a row a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def measure(
     covered = {str(instrument): count for instrument, count in bars.covered(hold).items()}
     derived = {}
     for name in lake.names():
-        if name not in _NOT_DERIVED:
+        if name not in _NOT_DERIVED and not name.endswith(_RECORDS):
             derived[name] = lake.open(name).count_range(
                 venue=hold.instrument.venue.value if hold.instrument else None,
                 instruments=[hold.instrument.symbol] if hold.instrument else None,

@@ -1,18 +1,30 @@
-"""Local files: written whole or not at all, with storage trouble told in one line."""
+"""Local files: written whole or not at all, with storage trouble told in one line.
+
+A kill amid a write leaves a file of a temporary name. Its writer held a lock on it, which ended with
+the process: whoever next writes into the folder removes what nobody holds any more.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from autotrader.domain.errors import ConfigurationError, DependencyError, Rejected
 
 TEMPORARY_PREFIX = ".tmp-"
+CRUMB_AGE = timedelta(minutes=2)  # far more than from making a file to locking it
+
+_SWEPT_FOLDERS = 4096  # remembered
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -95,19 +107,48 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     with storage_errors(f"write {path}"):
         changed = [path.parent, *_missing_parents(path.parent)]
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_once(path.parent)
         try:
             with temporary.open("xb") as file:
+                hold(file)
                 file.write(content)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            temporary.replace(path)
+                temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
         if durable:
             for folder in changed:
                 _sync_folder(folder)
+
+
+def hold(file: BinaryIO) -> None:
+    """Say that somebody who lives is writing the file, for as long as it is open."""
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def remove_crumbs(folder: Path, *, older_than: timedelta = CRUMB_AGE) -> int:
+    """Delete what killed writers left in the folder; returns how many files.
+
+    A file stays if it is younger, or if its writer lives.
+    """
+    removed = 0
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # renamed meanwhile; or in use
+            if time.time() - path.stat().st_mtime > older_than.total_seconds():
+                with path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                removed += 1
+    return removed
+
+
+@lru_cache(maxsize=_SWEPT_FOLDERS)
+def sweep_once(folder: Path) -> None:
+    """Remove crumbs from a folder that is about to be written to; once a process, as runs are processes."""
+    remove_crumbs(folder)
 
 
 def _missing_parents(folder: Path) -> list[Path]:

@@ -57,3 +57,22 @@ QUARANTINE = BARS | {
     "sha256": pl.String,  # digest of the archived page
     "row": pl.Int64,  # position in the page, from 0
 }
+
+# A prediction as it was served; beside these, one float32 column for each feature of the set, as the
+# model saw it.
+PREDICTIONS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "venue": pl.String,
+    "instrument": pl.String,
+    "interval": pl.String,
+    "ts": TIMESTAMP,  # open time of the bar that the features are of
+    "request_id": pl.String,
+    "row": pl.Int32,  # of the request, from 0
+    "received_at": TIMESTAMP,  # wall time of the service
+    "version": pl.String,  # of the model
+    "color": pl.String,
+    "replayed": pl.Boolean,  # asked to compare versions, not to act on
+    "feature_set": pl.String,
+    "p_down": pl.Float32,
+    "p_flat": pl.Float32,
+    "p_up": pl.Float32,
+}

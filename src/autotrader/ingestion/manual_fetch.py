@@ -17,6 +17,7 @@ from autotrader.domain.instruments import Venue
 from autotrader.domain.verdicts import worst
 from autotrader.ingestion.progress import showing_progress
 from autotrader.ingestion.run import Ingested, ingest
+from autotrader.ingestion.staging import forget_old_runs
 from autotrader.ingestion.windows import Assignment, named_window
 from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock
@@ -60,6 +61,7 @@ def manual_fetch(
     assignments = [Assignment(exchange, symbol, interval, *window) for symbol in symbols]
     request = hashlib.sha256("\n".join(map(str, assignments)).encode()).hexdigest()[:16]
     staging = settings.home / "staging" / f"manual-{request}"
+    forget_old_runs(path for path in staging.parent.glob("manual-*") if path != staging)
     with showing_progress(assignments) as progress:
         done = ingest(
             assignments,

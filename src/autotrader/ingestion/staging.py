@@ -1,14 +1,16 @@
 """The staging folder of a run: `<run>/<venue>/<instrument>-<interval>/`.
 
 What lies there is safe to lose: a step that is repeated takes up what is there and makes the rest
-again.
+again. A run that ends well removes its folder; those of failed runs are kept for a while, and few.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +22,29 @@ from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import ArchiveEntry
 from autotrader.ports.market_data import RawPage
 
+KEEP = timedelta(days=7)
+KEPT_RUNS = 5
+MAY_LIVE = timedelta(days=1)  # no run lasts longer
+
 _TIME = "%Y%m%dT%H%M%SZ"
+
+
+def forget_old_runs(runs: Iterable[Path]) -> list[Path]:
+    """Delete folders of runs that nobody goes on with, so that failed runs cannot fill the disk.
+
+    Those older than `KEEP` go, and of the younger ones all but the newest `KEPT_RUNS`, unless they
+    may be of a run that is under way. Returns what was deleted.
+    """
+    now = time.time()
+    begun = sorted(((path.stat().st_mtime, path) for path in runs if path.is_dir()), reverse=True)
+    gone = [
+        path
+        for place, (moment, path) in enumerate(begun)
+        if now - moment > (KEEP if place < KEPT_RUNS else MAY_LIVE).total_seconds()
+    ]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return gone
 
 
 def folder_of(staging: Path, assignment: Assignment) -> Path:

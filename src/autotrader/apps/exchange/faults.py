@@ -51,7 +51,8 @@ ANSWER_FAULTS = frozenset(
         FaultKind.RESET,
     }
 )
-STREAM_FAULTS = frozenset({FaultKind.RESET, FaultKind.GAP, FaultKind.DUPLICATE})
+STREAMS = frozenset({"stream", "trade_stream", "depth_stream"})
+STREAM_FAULTS = frozenset({FaultKind.RESET, FaultKind.GAP, FaultKind.DUPLICATE, FaultKind.TRUNCATED})
 
 
 @dataclass(eq=False)
@@ -64,13 +65,14 @@ class Fault:
     count : int or None
         Requests (or stream messages) that it befalls before it is over; None: until it is cleared.
     path : str
-        Last part of the endpoint's path, such as `klines` or `time`; `stream` for closed bars of the
-        WebSocket (`reset`, `gap` and `duplicate` only).
+        Last part of the endpoint's path, such as `klines` or `time`; of the WebSocket `stream` for
+        closed bars, `trade_stream` for trades, `depth_stream` for updates of the book (`reset`, `gap`,
+        `duplicate` and `truncated` only).
     symbol : str or None
         Of this symbol only.
     start, end : datetime or None
-        Only requests that touch bar opens in [start, end); a fault of bars befalls all of the
-        window's bars in the page, and without a window the page's middle one.
+        Only requests that touch bar opens in [start, end), and messages of that time; a fault of bars
+        befalls all of the window's bars in the page, and without a window the page's middle one.
     seconds : float
         Delay of `slow`; Retry-After of `throttled` and `banned`, rounded up.
     """
@@ -84,11 +86,11 @@ class Fault:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.path == "stream" and self.kind not in STREAM_FAULTS:
+        if self.path in STREAMS and self.kind not in STREAM_FAULTS:
             raise ConfigurationError(
                 f"expected one of {', '.join(sorted(STREAM_FAULTS))} for a stream, was {self.kind.value}"
             )
-        if self.path not in {"klines", "stream"} and self.kind not in ANSWER_FAULTS:
+        if self.path not in {"klines", *STREAMS} and self.kind not in ANSWER_FAULTS:
             raise ConfigurationError(f"expected path klines for {self.kind.value}, was {self.path}")
 
     @classmethod
@@ -169,10 +171,10 @@ class Faults:
                 spoilt = True
         return json.dumps(rows, separators=(",", ":")).encode() if spoilt else body
 
-    def stream_fault(self, symbol: str, open_ms: int) -> FaultKind | None:
-        """The fault that befalls a closed bar of the stream; it counts as done."""
+    def stream_fault(self, path: str | None, symbol: str, at_ms: int) -> FaultKind | None:
+        """The fault that befalls a message of a stream; it counts as done."""
         for fault in self._due:
-            if fault.touches("stream", symbol, open_ms, open_ms):
+            if path is not None and fault.touches(path, symbol, at_ms, at_ms):
                 return self._done(fault).kind
         return None
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from autotrader.apps.exchange.market import CANDLES, Market
+from autotrader.apps.exchange.minutes import corners, price_at
 
 # Intervals of fixed length that start at midnight UTC. Of Binance's own, 1s is not kept (bars are of
 # a minute) and 3d, 1w, 1M are left out.
@@ -85,11 +86,15 @@ class KlineBook:
     Parameters
     ----------
     market : Market
+
+    Attributes
+    ----------
+    minutes : callable
+        Symbol to all of its 1-minute bars, as `Market.candles`.
     """
 
     def __init__(self, market: Market) -> None:
-        self._market = market
-        self._minutes = lru_cache(_SERIES_KEPT)(market.candles)
+        self.minutes = lru_cache(_SERIES_KEPT)(market.candles)
         self._written = lru_cache(_SERIES_KEPT)(self._write)
 
     def page(self, symbol: str, interval: str, window: Window, now: datetime) -> bytes:
@@ -119,10 +124,9 @@ class KlineBook:
     def in_progress(self, symbol: str, interval: str, now: datetime) -> pl.DataFrame | None:
         """The bar that is open at `now`, as far as it has come; None before its first trade.
 
-        Within a minute, of which only the bar is known, price goes from the open to the extreme
-        that the close is further from, to the other, to the close, at even pace; volume comes evenly.
+        Within a minute, price goes as `minutes` says, and volume comes evenly.
         """
-        bars = self._minutes(symbol)
+        bars = self.minutes(symbol)
         begin = now - (now - _EPOCH) % INTERVALS[interval]
         first, stop = bars["ts"].search_sorted(begin), bars["ts"].search_sorted(now)
         if first == stop:
@@ -135,13 +139,19 @@ class KlineBook:
 
     def closed(self, symbol: str, interval: str, opened: datetime) -> pl.DataFrame | None:
         """The whole bar that opened then; None if nothing traded."""
-        bars = self._minutes(symbol)
+        bars = self.minutes(symbol)
         first = bars["ts"].search_sorted(opened)
         stop = bars["ts"].search_sorted(opened + INTERVALS[interval])
         return aggregate(bars.slice(first, stop - first), interval) if stop > first else None
 
+    def last_traded(self, symbol: str, opened: datetime) -> pl.DataFrame | None:
+        """The newest minute that opened then or before; None if nothing had traded yet."""
+        bars = self.minutes(symbol)
+        stop = bars["ts"].search_sorted(opened, side="right")
+        return bars.slice(stop - 1, 1) if stop else None
+
     def _write(self, symbol: str, interval: str) -> Written:
-        bars = aggregate(self._minutes(symbol), interval)
+        bars = aggregate(self.minutes(symbol), interval)
         rows = kline_rows(bars, interval)
         ends = np.cumsum(rows.str.len_bytes().to_numpy().astype(np.int64) + 1) - 1
         opens = bars["ts"].dt.epoch("ms").to_numpy()
@@ -202,11 +212,8 @@ def _eight_places(name: str) -> pl.Expr:
 
 def _unfinished(minute: pl.DataFrame, elapsed: float) -> pl.DataFrame:
     bar = minute.row(0, named=True)
-    extremes = ["low", "high"] if bar["close"] >= bar["open"] else ["high", "low"]
-    path = [bar[name] for name in ("open", *extremes, "close")]
-    leg = int(elapsed * 3)
-    price = round(path[leg] + (path[leg + 1] - path[leg]) * (elapsed * 3 - leg), 8)
-    seen = [*path[: leg + 1], price]
+    price = round(float(price_at(bar, np.array([elapsed]))[0]), 8)
+    seen = [*corners(bar)[: int(elapsed * 3) + 1], price]
     come = pl.col("volume", "quote_volume", "taker_buy_base", "taker_buy_quote") * elapsed
     return minute.with_columns(
         come.round(8),

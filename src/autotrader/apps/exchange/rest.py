@@ -16,14 +16,15 @@ from typing import Any
 from aiohttp import web
 
 from autotrader.apps.exchange.clock import ExchangeClock
+from autotrader.apps.exchange.depth import DepthBook
 from autotrader.apps.exchange.faults import Fault, FaultKind, Faults
 from autotrader.apps.exchange.klines import INTERVALS, KlineBook, Window, epoch_ms
 from autotrader.apps.exchange.market import Market
 from autotrader.apps.exchange.weights import Refusal, WeightMeter
 
 # https://developers.binance.com/docs/binance-spot-api-docs/rest-api (weights of 2023-08-25)
-WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "klines": 2}
-DEFAULT_LIMIT, MAXIMUM_LIMIT = 500, 1000
+WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "klines": 2, "depth": 50}  # depth: of 1,000 levels
+DEFAULT_LIMIT, MAXIMUM_LIMIT, DEFAULT_DEPTH = 500, 1000, 100
 _MICROSECONDS = 10**14  # instants beyond it are microseconds: the venue takes both
 _QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY")
 _SYMBOL = re.compile(r"[A-Z0-9-_.]{1,20}")
@@ -52,9 +53,15 @@ class RestApi:
     """Handlers of `/api/v3/...`; each charges its weight, and misbehaves where it is told to."""
 
     def __init__(
-        self, market: Market, book: KlineBook, clock: ExchangeClock, weights: WeightMeter, faults: Faults
+        self,
+        market: Market,
+        book: KlineBook,
+        depth: DepthBook,
+        clock: ExchangeClock,
+        weights: WeightMeter,
+        faults: Faults,
     ) -> None:
-        self._market, self._book, self._clock = market, book, clock
+        self._market, self._book, self._depth, self._clock = market, book, depth, clock
         self._weights, self._faults = weights, faults
         self.traffic = Traffic(Counter(), Counter())
 
@@ -64,6 +71,7 @@ class RestApi:
             "time": self._time,
             "exchangeInfo": self._exchange_info,
             "klines": self._klines,
+            "depth": self._order_book,
         }
         return [web.get(f"/api/v3/{path}", self._guarded(path, h)) for path, h in handlers.items()]
 
@@ -221,6 +229,14 @@ class RestApi:
         width_ms = int(INTERVALS[interval].total_seconds() * 1000)
         body = self._faults.spoil(body, symbol, width_ms, now)
         return web.Response(body=body, content_type="application/json", charset="UTF-8")
+
+    def _order_book(self, request: web.Request) -> web.Response:
+        query = request.query
+        if not query.get("symbol"):
+            raise Refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        limit = _number(query.get("limit"), "limit") or DEFAULT_DEPTH
+        symbol = self._known(query["symbol"])
+        return web.json_response(self._depth.snapshot(symbol, self._clock.now(), limit))
 
     def _known(self, symbol: str) -> str:
         if not _SYMBOL.fullmatch(symbol):

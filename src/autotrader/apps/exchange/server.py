@@ -13,7 +13,9 @@ from typing import Any
 from aiohttp import web
 
 from autotrader.apps.exchange.clock import ExchangeClock
+from autotrader.apps.exchange.depth import DepthBook
 from autotrader.apps.exchange.faults import Fault, Faults
+from autotrader.apps.exchange.feeds import Feeds
 from autotrader.apps.exchange.klines import KlineBook
 from autotrader.apps.exchange.market import Market
 from autotrader.apps.exchange.rest import RestApi, Traffic
@@ -81,8 +83,9 @@ class StandInExchange:
         self.faults = Faults(faults)
         self.clock = ExchangeClock(market_time or market.end, speed=speed)
         book = KlineBook(market)
-        self._rest = RestApi(market, book, self.clock, self.weights, self.faults)
-        self._streams = StreamApi(market, book, self.clock, self.faults)
+        self.depth = DepthBook(market, book)
+        self._rest = RestApi(market, book, self.depth, self.clock, self.weights, self.faults)
+        self._streams = StreamApi(Feeds(market, book, self.depth), self.clock, self.faults)
         self._runner: web.AppRunner | None = None
         self._port = 0
 

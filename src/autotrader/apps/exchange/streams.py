@@ -1,7 +1,7 @@
 """The spot WebSocket streams: `/ws/<stream>` and `/stream?streams=<stream>/<stream>`.
 
-Klines only (`btcusdt@kline_1m`): bars say nothing of single trades or of the order book, so the
-trade and depth streams are accepted and stay silent, as the venue's do for what does not trade.
+`btcusdt@kline_1m`, `btcusdt@trade`, `btcusdt@depth` and `btcusdt@depth@100ms`. Any other name is
+accepted and stays silent, as the venue's do for what does not trade.
 """
 
 from __future__ import annotations
@@ -9,33 +9,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-import polars as pl
 from aiohttp import WSCloseCode, web
 
 from autotrader.apps.exchange.clock import ExchangeClock
 from autotrader.apps.exchange.faults import FaultKind, Faults
-from autotrader.apps.exchange.klines import INTERVALS, KlineBook, epoch_ms
-from autotrader.apps.exchange.market import Market
+from autotrader.apps.exchange.feeds import Feeds, next_instant
 from autotrader.apps.exchange.rest import reset
 
-UPDATES_PER_BAR = 4  # the last of them says that the bar has closed; the venue sends one every 2 s
-_STREAM = re.compile(r"(?P<symbol>[a-z0-9]+)@kline_(?P<interval>\d+[mhd])")
 _TIMES_SENT: dict[FaultKind | None, int] = {FaultKind.GAP: 0, FaultKind.DUPLICATE: 2}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Send = Callable[[str, dict[str, Any]], Any]
+
+class Send(Protocol):
+    """Sends an event of a stream, or two thirds of its text."""
+
+    async def __call__(self, stream: str, event: dict[str, Any], *, cut: bool) -> None: ...
 
 
 class StreamApi:
-    """Handlers of the streams; each pushes bars as the exchange's clock comes by them."""
+    """Handlers of the streams; each pushes what its feed says as the exchange's clock comes by."""
 
-    def __init__(self, market: Market, book: KlineBook, clock: ExchangeClock, faults: Faults) -> None:
-        self._market, self._book, self._clock, self._faults = market, book, clock, faults
+    def __init__(self, feeds: Feeds, clock: ExchangeClock, faults: Faults) -> None:
+        self._feeds, self._clock, self._faults = feeds, clock, faults
         self._sockets: set[web.WebSocketResponse] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -58,8 +54,9 @@ class StreamApi:
         await ws.prepare(request)
         self._sockets.add(ws)
 
-        async def send(stream: str, event: dict[str, Any]) -> None:
-            await ws.send_str(json.dumps({"stream": stream, "data": event} if combined else event))
+        async def send(stream: str, event: dict[str, Any], *, cut: bool) -> None:
+            text = json.dumps({"stream": stream, "data": event} if combined else event)
+            await ws.send_str(text[: len(text) * 2 // 3] if cut else text)
 
         pushing = [asyncio.create_task(self._push(request, stream, send)) for stream in streams]
         try:
@@ -75,58 +72,17 @@ class StreamApi:
         return ws
 
     async def _push(self, request: web.Request, stream: str, send: Send) -> None:
-        asked = _STREAM.fullmatch(stream)
-        symbol = asked["symbol"].upper() if asked else ""
-        if asked is None or symbol not in self._market.symbols or asked["interval"] not in INTERVALS:
+        feed = self._feeds.open(stream)
+        if feed is None:
             return
-        interval = asked["interval"]
-        step = INTERVALS[interval] / UPDATES_PER_BAR
         instant = self._clock.now()
         while True:
-            instant += step - (instant - _EPOCH) % step
+            instant = next_instant(instant, feed.step)
             await self._clock.wait_until(instant)
-            whole = (instant - _EPOCH) % INTERVALS[interval] == timedelta(0)
-            if whole:
-                bar = self._book.closed(symbol, interval, instant - INTERVALS[interval])
-            else:
-                bar = self._book.in_progress(symbol, interval, instant)
-            if bar is None:
-                continue
-            fault = self._faults.stream_fault(symbol, epoch_ms(bar["ts"].item())) if whole else None
-            if fault is FaultKind.RESET:
-                reset(request)
-                return
-            event = _kline_event(symbol, interval, bar, instant, closed=whole)
-            for _ in range(_TIMES_SENT.get(fault, 1)):
-                await send(stream, event)
-
-
-def _kline_event(
-    symbol: str, interval: str, bar: pl.DataFrame, instant: datetime, *, closed: bool
-) -> dict[str, Any]:
-    row = bar.row(0, named=True)
-    opened = epoch_ms(row["ts"])
-    return {
-        "e": "kline",
-        "E": epoch_ms(instant),
-        "s": symbol,
-        "k": {
-            "t": opened,
-            "T": opened + int(INTERVALS[interval].total_seconds() * 1000) - 1,
-            "s": symbol,
-            "i": interval,
-            "f": -1,  # trade ids are not known
-            "L": -1,
-            "o": f"{row['open']:.8f}",
-            "c": f"{row['close']:.8f}",
-            "h": f"{row['high']:.8f}",
-            "l": f"{row['low']:.8f}",
-            "v": f"{row['volume']:.8f}",
-            "n": row["trade_count"],
-            "x": closed,
-            "q": f"{row['quote_volume']:.8f}",
-            "V": f"{row['taker_buy_base']:.8f}",
-            "Q": f"{row['taker_buy_quote']:.8f}",
-            "B": "0",
-        },
-    }
+            for message in feed.messages(instant):
+                fault = self._faults.stream_fault(message.fault_path, feed.symbol, message.at_ms)
+                if fault is FaultKind.RESET:
+                    reset(request)
+                    return
+                for _ in range(_TIMES_SENT.get(fault, 1)):
+                    await send(stream, message.event, cut=fault is FaultKind.TRUNCATED)

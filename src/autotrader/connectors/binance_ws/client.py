@@ -12,11 +12,13 @@ from binance import AsyncClient
 from autotrader.config.settings import BinanceSettings
 from autotrader.connectors.binance_ws.budget import WeightBudget
 from autotrader.connectors.binance_ws.resolver import DaemonResolver
+from autotrader.connectors.binance_ws.ticks import DepthSnapshot
 from autotrader.connectors.resilience import failure_of_status, transport_failures
 from autotrader.domain.errors import AutotraderError, NotFound, Throttled, Unreachable
 
 # https://developers.binance.com/docs/binance-spot-api-docs/rest-api (weights of 2023-08-25)
 KLINES_WEIGHT, EXCHANGE_INFO_WEIGHT, TIME_WEIGHT = 2, 20, 1
+DEPTH_LEVELS, DEPTH_WEIGHT = 1000, 50
 INVALID_SYMBOL, ILLEGAL_CHARACTERS = -1121, -1100
 TIMEOUTS = aiohttp.ClientTimeout(total=20.0, connect=3.0, sock_connect=3.0, sock_read=10.0)
 
@@ -101,6 +103,17 @@ class BinanceClient(AsyncClient):  # type: ignore[misc]
         body = await self._ask("exchangeInfo", request, EXCHANGE_INFO_WEIGHT, **asked)
         return _read(body, _ExchangeInfo, request).symbols
 
+    async def order_book(self, symbol: str) -> DepthSnapshot:
+        """The best 1,000 levels of each side.
+
+        Raises
+        ------
+        NotFound, Rejected, Throttled, Unreachable
+        """
+        request = f"the order book of {symbol}"
+        body = await self._ask("depth", request, DEPTH_WEIGHT, symbol=symbol, limit=DEPTH_LEVELS)
+        return _read(body, DepthSnapshot, request)
+
     async def _ask(self, path: str, request: str, weight: int, **parameters: object) -> bytes:
         await self._budget.spend(weight)
         described = f"{request} of {self.API_URL}"
@@ -141,7 +154,7 @@ def _failure(response: aiohttp.ClientResponse, body: bytes) -> AutotraderError:
 def _read(body: bytes, kind: type[T], request: str) -> T:
     """The body as JSON of that kind; what isn't is a venue in trouble (a proxy's page, a cut answer)."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body, type=kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         raise Unreachable(
             f"expected JSON in answer to {request}, was {body[:80]!r}: {failure}: try again later"

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from autotrader.config.settings import BinanceSettings
 from autotrader.connectors.binance_ws.budget import WeightBudget
 from autotrader.connectors.binance_ws.client import BinanceClient, SymbolInfo
-from autotrader.connectors.binance_ws.decode import KLINES, instant_us
+from autotrader.connectors.binance_ws.decode import KLINES
+from autotrader.connectors.binance_ws.ticks import DepthSnapshot, instant
 from autotrader.connectors.resilience import RetryPolicy, transport_failures
 from autotrader.domain.bars import Interval, floor_to, require_utc
-from autotrader.domain.errors import AutotraderError, ConfigurationError, NotFound
+from autotrader.domain.errors import AutotraderError, ConfigurationError, NotFound, Unreachable
 from autotrader.domain.instruments import Venue
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.market_data import ConnectionReport, RawPage
@@ -138,6 +139,32 @@ class BinanceSource:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
+    async def order_book(self, instrument: str, *, reaching: int = 0) -> DepthSnapshot:
+        """The instrument's order book as it stands.
+
+        Parameters
+        ----------
+        reaching : int
+            Id of an update that must be in it: the venue's caches may give an older book, and are
+            asked again then.
+
+        Raises
+        ------
+        NotFound, Throttled, Unreachable, Rejected
+            As `ports.market_data.MarketDataSource` says.
+        """
+
+        async def request() -> DepthSnapshot:
+            book = await self._client.order_book(instrument)
+            if book.lastUpdateId < reaching:
+                raise Unreachable(
+                    f"expected a book of {instrument} of update {reaching} or later, "
+                    f"was of {book.lastUpdateId}: try again later"
+                )
+            return book
+
+        return await self._retry.call(request)
+
     async def test_connection(self) -> ConnectionReport:
         """Ask the venue for its time, once, for a few seconds at most."""
         sent = self._wall_clock.monotonic()
@@ -148,7 +175,7 @@ class BinanceSource:
         except AutotraderError as failure:
             return ConnectionReport(self.venue, ok=False, reason=str(failure))
         latency_ms = (self._wall_clock.monotonic() - sent) * 1000
-        server_time = _instant(server_time_ms)
+        server_time = instant(server_time_ms)
         ours = self._market_clock.now() - timedelta(milliseconds=latency_ms / 2)
         return ConnectionReport(
             self.venue,
@@ -208,7 +235,7 @@ class BinanceSource:
         return await self._retry.call(self._client.symbols)
 
     async def _venue_time(self) -> datetime:
-        return _instant(await self._retry.call(self._client.server_time_ms))
+        return instant(await self._retry.call(self._client.server_time_ms))
 
 
 def page_windows(start: datetime, end: datetime, interval: Interval) -> Iterator[PageWindow]:
@@ -226,7 +253,3 @@ def page_windows(start: datetime, end: datetime, interval: Interval) -> Iterator
 
 def _ceil_ms(instant: datetime) -> int:
     return -((_EPOCH - instant) // _MILLISECOND)
-
-
-def _instant(venue_time: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=instant_us(venue_time))

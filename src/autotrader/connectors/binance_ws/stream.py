@@ -1,205 +1,147 @@
-"""Live bars of Binance spot: the kline stream, with whatever it missed fetched by REST."""
+"""Show what comes live: `python -m autotrader.connectors.binance_ws stream --kind trade`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-import structlog
-from binance.exceptions import BinanceWebsocketUnableToConnect, ReadLoopClosed
-from binance.ws.constants import WSListenerState
-from binance.ws.reconnecting_websocket import ReconnectingWebsocket
-from websockets.exceptions import WebSocketException
-
-from autotrader.config.settings import BinanceSettings
-from autotrader.connectors.binance_ws.decode import KLINE_EVENT, decode_event, instant_us
-from autotrader.connectors.binance_ws.source import BinanceSource
-from autotrader.connectors.resilience import RetryPolicy, transport_failures
-from autotrader.domain.bars import Interval
-from autotrader.domain.errors import BadData
-from autotrader.domain.instruments import Venue
+from autotrader import command
+from autotrader.config.settings import Settings
+from autotrader.domain.bars import Interval, floor_to
+from autotrader.domain.errors import ConfigurationError, Unreachable
 from autotrader.ports.clock import MarketClock, WallClock
-from autotrader.ports.market_data import RawPage
 
-# The venue sends an update every two seconds for what trades; silence for longer is a dead connection.
-SILENCE_SECONDS = 90.0
-MESSAGES_WAITING = 10_000
-CONNECT_SECONDS = 5.0
-
-_log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from autotrader.connectors.binance_ws.source import BinanceSource
 
 
-class RawSocket(ReconnectingWebsocket):  # type: ignore[misc]
-    """python-binance's socket, one connection of it, whose messages stay bytes.
+class StreamKind(StrEnum):
+    KLINE = "kline"
+    TRADE = "trade"
+    DEPTH = "depth"
 
-    Its manager is passed by, since that builds sockets of its own class; its reconnecting is
-    switched off, since who reconnects must also fetch what was missed.
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What came.
+
+    Attributes
+    ----------
+    source : str
+        Label of the data: `binance`, or what stands in for it.
+    messages : tuple
+        Closed bars, `Trade`, `Book`, and `Missed` where something did not come.
+    missed : int
+        How many of them are `Missed`.
     """
 
-    def __init__(self, base_url: str, streams: Sequence[str]) -> None:
-        super().__init__(
-            url=f"{base_url.rstrip('/')}/",
-            prefix="stream?streams=",
-            path="/".join(streams),
-            max_queue_size=MESSAGES_WAITING,
-            open_timeout=CONNECT_SECONDS,
-        )
-        self._log.setLevel(logging.CRITICAL)  # each break is logged by who reconnects
-
-    def _handle_message(self, evt: str | bytes) -> bytes:
-        return evt.encode() if isinstance(evt, str) else evt
-
-    async def _run_reconnect(self) -> None:
-        raise BinanceWebsocketUnableToConnect
-
-    async def _kill_read_loop(self) -> None:
-        self.ws_state = WSListenerState.EXITING
-        if self.ws is not None:
-            await self.ws.close()  # or the loop would see only at its next time-out that it has to end
-        await super()._kill_read_loop()
+    kind: StreamKind
+    source: str
+    messages: tuple[Any, ...]
+    missed: int
 
 
-class BarStream:
-    """Closed bars as they come, each once, in order, without holes.
+def stream(
+    *,
+    kind: StreamKind = StreamKind.KLINE,
+    instruments: tuple[str, ...] = (),
+    count: int = 10,
+    seconds: float = 90.0,
+    levels: int = 5,
+    settings: Settings,
+    market_clock: MarketClock,
+    wall_clock: WallClock,
+) -> command.Result:
+    """Follow a live stream of Binance for a while, and show what came.
 
-    After every connection, and whenever the stream has skipped a bar, what is missing is fetched by
-    REST before the stream goes on. A connection that breaks or falls silent is made anew.
+    Exit code 3 if nothing came in time.
 
     Parameters
     ----------
-    source : BinanceSource
-        For what the stream missed; the caller closes it.
-    settings : BinanceSettings
-    market_clock : MarketClock
-    wall_clock : WallClock
-    retry : RetryPolicy
-        For connecting; it begins again after each message that arrives.
+    kind : StreamKind
+        Closed bars, single trades, or the order book after each update.
+    instruments : tuple of str
+        Symbols; those of the settings if left out.
+    count : int
+        Messages after which to stop.
+    seconds : float
+        After which to stop with what has come.
+    levels : int
+        Of each side of the book.
     """
-
-    def __init__(
-        self,
-        source: BinanceSource,
-        settings: BinanceSettings,
-        market_clock: MarketClock,
-        wall_clock: WallClock,
-        *,
-        retry: RetryPolicy | None = None,
-        silence_seconds: float = SILENCE_SECONDS,
-    ) -> None:
-        self._source = source
-        self._settings = settings
-        self._market_clock = market_clock
-        self._wall_clock = wall_clock
-        self._retry = retry or RetryPolicy()
-        self._silence_seconds = silence_seconds
-
-    async def closed_bars(
-        self, first_opens: Mapping[str, datetime], interval: Interval
-    ) -> AsyncIterator[RawPage]:
-        """Pages of closed bars, from the given opens on and without end.
-
-        Parameters
-        ----------
-        first_opens : Mapping of str to datetime
-            Instruments, each with the open of the first bar that is wanted: the one after the newest
-            that the caller holds. It is a whole multiple of the interval.
-
-        Yields
-        ------
-        RawPage
-            A REST page (what was missed) or one stream event (a single bar); the windows of an
-            instrument's pages join without holes.
-
-        Raises
-        ------
-        Unreachable
-            When no connection could be made in as many attempts as the policy allows.
-        NotFound, Throttled, Rejected
-            From the REST part.
-        """
-        wanted = dict(first_opens)
-        streams = [f"{instrument.lower()}@kline_{interval.value}" for instrument in wanted]
-        fruitless = 0
-        while True:
-            socket = await self._retry.call(lambda: self._connect(streams))
-            fruitless += 1
-            try:
-                async with contextlib.aclosing(self._until_it_breaks(socket, wanted, interval)) as pages:
-                    async for page in pages:
-                        fruitless = 0
-                        wanted[page.instrument] = page.end
-                        yield page
-            finally:
-                await socket.close()
-            await asyncio.sleep(self._retry.longest_wait(fruitless))
-
-    async def _connect(self, streams: Sequence[str]) -> RawSocket:
-        socket = RawSocket(self._settings.stream_url, streams)
-        with transport_failures(f"a connection to {self._settings.stream_url}", WebSocketException):
-            await socket.connect()
-        return socket
-
-    async def _until_it_breaks(
-        self, socket: RawSocket, wanted: Mapping[str, datetime], interval: Interval
-    ) -> AsyncGenerator[RawPage]:
-        closed_until = await self._source.closed_until(interval)
-        for instrument in tuple(wanted):
-            missed = self._source.closed_pages(instrument, interval, wanted[instrument], closed_until)
-            async with contextlib.aclosing(missed) as pages:
-                async for page in pages:
-                    yield page
-        while (message := await self._next(socket)) is not None:
-            try:
-                event = decode_event(message)
-            except BadData as failure:  # if it was a closed bar, the next one shows that it is missing
-                _log.warning("message is passed over", venue=Venue.BINANCE.value, failure=str(failure))
-                continue
-            bar = event.k
-            opened = _instant(bar.t)
-            if not bar.x or event.s not in wanted or opened < wanted[event.s]:
-                continue
-            missed = self._source.closed_pages(event.s, interval, wanted[event.s], opened)
-            async with contextlib.aclosing(missed) as pages:
-                async for page in pages:
-                    yield page
-            yield self._page(event.s, interval, opened, message)
-
-    async def _next(self, socket: RawSocket) -> bytes | None:
-        """The next message; None when the connection is of no more use."""
-        try:
-            async with asyncio.timeout(self._silence_seconds):
-                message = await socket.recv()
-        except TimeoutError:
-            reason: object = f"silent for {self._silence_seconds:g} s"
-        except ReadLoopClosed as failure:
-            reason = str(failure)
-        else:
-            if isinstance(message, bytes):
-                return message
-            reason = message
-        _log.warning("stream is made anew", venue=Venue.BINANCE.value, reason=reason)
-        return None
-
-    def _page(self, instrument: str, interval: Interval, opened: datetime, message: bytes) -> RawPage:
-        closed = opened + interval.delta
-        arrived = self._wall_clock.now()
-        market_time = self._market_clock.now() if self._market_clock.is_replay else arrived
-        return RawPage(
-            venue=Venue.BINANCE,
-            instrument=instrument,
-            interval=interval,
-            start=opened,
-            end=closed,
-            payload=message,
-            media=KLINE_EVENT,
-            fetched_at=arrived,
-            market_time=max(market_time, closed),
-            source=self._settings.source,
+    if count < 1 or seconds <= 0 or levels < 1:
+        raise ConfigurationError(f"expected count, seconds and levels above 0, was {count, seconds, levels}")
+    symbols = instruments or settings.binance.instruments
+    messages = asyncio.run(_take(kind, symbols, count, seconds, levels, settings, market_clock, wall_clock))
+    if not messages:
+        raise Unreachable(
+            f"expected a {kind.value} of {', '.join(symbols)} within {seconds:g} s, was none: "
+            "check the symbols, or give it more time"
         )
+    missed = sum("first_id" in message for message in messages)
+    shown = Shown(kind, settings.binance.source, tuple(messages), missed)
+    lines = [" ".join(f"{k}={v}" for k, v in message.items()) for message in messages]
+    return command.Result(shown, "\n".join([f"source: {shown.source}", *lines]))
 
 
-def _instant(venue_time: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant_us(venue_time))
+async def _take(
+    kind: StreamKind,
+    symbols: tuple[str, ...],
+    count: int,
+    seconds: float,
+    levels: int,
+    settings: Settings,
+    market_clock: MarketClock,
+    wall_clock: WallClock,
+) -> list[dict[str, Any]]:
+    from autotrader.connectors.binance_ws.source import BinanceSource
+
+    source = BinanceSource(settings.binance, market_clock, wall_clock)
+    taken: list[dict[str, Any]] = []
+    try:
+        messages = _messages(kind, symbols, levels, source, settings, market_clock, wall_clock)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), contextlib.aclosing(messages):
+                async for message in messages:
+                    taken.append(message)
+                    if len(taken) >= count:
+                        break
+    finally:
+        await source.aclose()
+    return taken
+
+
+async def _messages(
+    kind: StreamKind,
+    symbols: tuple[str, ...],
+    levels: int,
+    source: BinanceSource,
+    settings: Settings,
+    market_clock: MarketClock,
+    wall_clock: WallClock,
+) -> AsyncGenerator[dict[str, Any]]:
+    from autotrader.connectors.binance_ws.bar_stream import BarStream
+    from autotrader.connectors.binance_ws.decode import decode_page
+    from autotrader.connectors.binance_ws.depth_stream import DepthStream
+    from autotrader.connectors.binance_ws.trade_stream import TradeStream
+
+    if kind is StreamKind.KLINE:
+        bars = BarStream(source, settings.binance, market_clock, wall_clock)
+        newest = floor_to(market_clock.now(), Interval.M1) - Interval.M1.delta
+        async for page in bars.closed_bars(dict.fromkeys(symbols, newest), Interval.M1):
+            for row in decode_page(page).drop("venue", "spread").iter_rows(named=True):
+                yield row
+    elif kind is StreamKind.TRADE:
+        async for trade in TradeStream(settings.binance).trades(symbols):
+            yield command.to_plain(trade)
+    else:
+        async for book in DepthStream(source, settings.binance).books(symbols, levels=levels):
+            yield command.to_plain(book)
+
+
+if __name__ == "__main__":
+    raise SystemExit(command.run(stream))

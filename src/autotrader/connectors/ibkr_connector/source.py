@@ -10,12 +10,12 @@ from functools import partial
 from typing import TypeVar
 
 from autotrader.config.settings import IbkrSettings
+from autotrader.connectors.days import daily_pages
 from autotrader.connectors.ibkr_connector import library
 from autotrader.connectors.ibkr_connector.messages import MEDIA
 from autotrader.connectors.ibkr_connector.pacing import PACING, Pacer, Pacing
 from autotrader.connectors.ibkr_connector.session import ClientIdTaken, Session
 from autotrader.connectors.resilience import RetryPolicy, transport_failures
-from autotrader.connectors.windows import closed_days
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import AutotraderError, ConfigurationError, Unreachable
 from autotrader.domain.instruments import Venue
@@ -123,23 +123,25 @@ class IbkrSource:
         if interval not in BAR_SIZES:
             known = ", ".join(BAR_SIZES)
             raise ConfigurationError(f"expected an interval of {known} for ibkr, was {interval.value}")
-        for opens, until in closed_days(start, end, interval, self._market_clock):
-            payload = await self._ask(
+
+        async def fetch(opens: datetime, until: datetime) -> bytes:
+            return await self._ask(
                 partial(self._history, symbol=instrument, interval=interval, start=opens, end=until)
             )
-            fetched_at = self._wall_clock.now()
-            yield RawPage(
-                venue=self.venue,
-                instrument=instrument,
-                interval=interval,
-                start=opens,
-                end=until,
-                payload=payload,
-                media=MEDIA,
-                fetched_at=fetched_at,
-                market_time=self._market_clock.now() if self._market_clock.is_replay else fetched_at,
-                source=self._settings.source,
-            )
+
+        async for page in daily_pages(
+            fetch,
+            venue=self.venue,
+            instrument=instrument,
+            interval=interval,
+            start=start,
+            end=end,
+            media=MEDIA,
+            source=self._settings.source,
+            market_clock=self._market_clock,
+            wall_clock=self._wall_clock,
+        ):
+            yield page
 
     async def test_connection(self) -> ConnectionReport:
         """Log on and ask for the gateway's time."""

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import httpx
 
 from autotrader.config.settings import OandaSettings
+from autotrader.connectors.days import daily_pages
 from autotrader.connectors.oanda.client import TIMEOUT, OandaClient
 from autotrader.connectors.oanda.decode import MEDIA
 from autotrader.connectors.resilience import RetryPolicy
-from autotrader.connectors.windows import closed_days
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import AutotraderError, NotFound, Unreachable
 from autotrader.domain.instruments import Venue
@@ -92,27 +92,29 @@ class OandaSource:
         NotFound, Throttled, Unreachable, Rejected
             As `ports.market_data.MarketDataSource` says.
         """
-        for opens, until in closed_days(start, end, interval, self._market_clock):
-            payload = await self._candles(
+
+        async def fetch(opens: datetime, until: datetime) -> bytes:
+            return await self._candles(
                 instrument,
                 price="MBA",
                 granularity=GRANULARITIES[interval],
                 **{"from": _rfc3339(opens), "to": _rfc3339(until - JUST_BEFORE)},
                 **(UTC_DAYS if interval is Interval.D1 else {}),
             )
-            fetched_at = self._wall_clock.now()
-            yield RawPage(
-                venue=self.venue,
-                instrument=instrument,
-                interval=interval,
-                start=opens,
-                end=until,
-                payload=payload,
-                media=MEDIA,
-                fetched_at=fetched_at,
-                market_time=self._market_clock.now() if self._market_clock.is_replay else fetched_at,
-                source=self._settings.source,
-            )
+
+        async for page in daily_pages(
+            fetch,
+            venue=self.venue,
+            instrument=instrument,
+            interval=interval,
+            start=start,
+            end=end,
+            media=MEDIA,
+            source=self._settings.source,
+            market_clock=self._market_clock,
+            wall_clock=self._wall_clock,
+        ):
+            yield page
 
     async def test_connection(self) -> ConnectionReport:
         """List the token's accounts, once."""
