@@ -64,7 +64,7 @@ def feature_health_check() -> None:
     @task
     def decide_retraining(report: dict[str, Any]) -> None:
         if not report["retrain"]:
-            skip(report["retrain_reason"])
+            skip(f"no retraining: {report['health']}: {report['reason']}")
 
     verdict = generate_health_report(
         detect_feature_drift(), check_feature_quality(), monitor_model_performance()

@@ -7,7 +7,7 @@
 | evaluate_models | walk-forward over the evaluation window, net of costs, against baselines and champion |
 | validate_model | all gates: pass, fail or undecided, enforced or advisory in this environment |
 | register_model | the judged model with its ONNX copy, or the reason why there is none |
-| trigger_deployment | hands a promoted version to `deployment_pipeline` |
+| trigger_deployment, start_deployment_pipeline | hands a promoted version to `deployment_pipeline` |
 
 "Not promoted" is an outcome: tasks skip and say why. A failed run is an outage.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Asset, dag, task
 
 from autotrader.adapters.airflow_dag import conf, cron, default_args, form, label, mapped, run, run_key, skip
@@ -67,10 +68,18 @@ def training_pipeline() -> None:
     def trigger_deployment(registered: dict[str, Any]) -> dict[str, Any]:
         if not registered["promoted"]:
             skip(registered["reason"])
-        return run("training.trigger_deployment", registered=registered)
+        asked = run("training.trigger_deployment", registered=registered)
+        if not asked["deploy"]:
+            skip(asked["reason"])
+        return asked
 
     searched = train_models.expand(work=prepare_training_data())
-    trigger_deployment(register_model(validate_model(evaluate_models(searched))))
+    promoted: Any = trigger_deployment(register_model(validate_model(evaluate_models(searched))))
+    TriggerDagRunOperator(
+        task_id="start_deployment_pipeline",
+        trigger_dag_id="deployment_pipeline",
+        conf={"model_version": promoted["model_version"], "profile": promoted["profile"]},
+    )
 
 
 training_pipeline()

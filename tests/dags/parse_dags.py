@@ -45,7 +45,7 @@ def parse(path):
         "schedule": expression_of(parsed.schedule),
         "catchup": parsed.catchup,
         "max_active_runs": parsed.max_active_runs,
-        "deadline_hours": parsed.dagrun_timeout.total_seconds() / 3600,
+        "deadline_hours": parsed.dagrun_timeout and parsed.dagrun_timeout.total_seconds() / 3600,
         "doc": parsed.doc_md or "",
         "params": {
             name: {"schema": param.schema, "description": param.description, "value": param.value}
@@ -58,6 +58,8 @@ def parse(path):
                 "retries": task.retries,
                 "retry_minutes": task.retry_delay.total_seconds() / 60,
                 "has_failure_callback": bool(task.on_failure_callback),
+                "is_teardown": task.is_teardown,
+                "fails_run": task.on_failure_fail_dagrun,
                 "outlets": [asset.name for asset in task.outlets],
                 "mapped": bool(getattr(task, "is_mapped", False))
                 or task.get_closest_mapped_task_group() is not None,

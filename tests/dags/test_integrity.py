@@ -19,7 +19,7 @@ FILES = sorted((ROOT / "dags").glob("*.py"))
 OLDEST_AIRFLOW = "3.0.6"  # the newest that Amazon MWAA offers
 
 # dag_id: schedule, retries, minutes between them, deadline in hours, tasks in the contract's order.
-CONTRACT: dict[str, tuple[str | None, int, float, float, list[str]]] = {
+CONTRACT: dict[str, tuple[str | None, int, float, float | None, list[str]]] = {
     "data_pipeline": (
         "0 2 * * *",
         2,
@@ -46,6 +46,36 @@ CONTRACT: dict[str, tuple[str | None, int, float, float, list[str]]] = {
             "validate_model",
             "register_model",
             "trigger_deployment",
+        ],
+    ),
+    "deployment_pipeline": (
+        None,
+        0,
+        0,
+        None,
+        [
+            "pre_deploy_checks",
+            "deploy_green",
+            "run_integration_tests",
+            "shadow",
+            "canary_rollout",
+            "gradual_rollout.quarter",
+            "gradual_rollout.half",
+            "gradual_rollout.all",
+            "finalize_deployment",
+            "rollback",
+        ],
+    ),
+    "feature_health_check": (
+        "0 * * * *",
+        2,
+        2,
+        0.25,
+        [
+            "detect_feature_drift",
+            "check_feature_quality",
+            "monitor_model_performance",
+            "generate_health_report",
         ],
     ),
     "backtest": (None, 0, 1, 1, ["run_backtest"]),
@@ -116,6 +146,12 @@ def test_assets_record_lineage() -> None:
         for asset in described["outlets"]
     }
     assert outlets == {"bars": "commit_bars", "features": "load_to_feature_store", "model": "register_model"}
+
+
+def test_only_the_end_of_a_rollout_decides_what_its_run_came_to() -> None:
+    tasks = dags()["deployment_pipeline"]["tasks"]
+    assert {name for name, task in tasks.items() if task["is_teardown"]} == {"rollback"}
+    assert not tasks["rollback"]["fails_run"]
 
 
 def test_parsing_imports_nothing_heavy() -> None:

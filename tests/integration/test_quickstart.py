@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from autotrader.apps.stack.processes import MARK
+from autotrader.adapters.processes import MARK
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -40,6 +40,8 @@ KEYS = {
     "semver",
     "gates",
     "decision",
+    "deployment",
+    "health_check",
     "seconds",
 }
 
@@ -77,7 +79,14 @@ def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> No
         assert summary["rows"] == {"binance:BTCUSDT": 8 * 1440}
         assert summary["features"]["rows"] == 8 * 1440
         assert {"name", "value", "bound", "outcome"} <= set(summary["gates"][0])
-        assert set(summary["seconds"]) == {"prepare", "data_pipeline", "training_pipeline"}
+        assert set(summary["seconds"]) == {
+            "prepare",
+            "data_pipeline",
+            "training_pipeline",
+            "deployment_pipeline",
+            "feature_health_check",
+        }
+        assert summary["deployment"]["active_version"] == summary["semver"]
 
         status = autotrader(home, "status")
         assert status.returncode == 0, status.stdout
@@ -98,6 +107,7 @@ def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> No
         assert again.returncode == 0, again.stderr[-4000:]
         continued = json.loads(again.stdout.splitlines()[-1])
         assert (continued["rows"], continued["semver"]) == (summary["rows"], summary["semver"])
+        assert continued["deployment"] == summary["deployment"]
     finally:
         down = autotrader(home, "down")
     assert down.returncode == 0

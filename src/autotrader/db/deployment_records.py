@@ -52,7 +52,7 @@ class SqlDeploymentRecords:
         of_strategy = ROLLOUTS.c.strategy_id == strategy_id
         self._rollouts = _select(ROLLOUTS, Rollout).where(of_strategy)
         self._active = self._rollouts.where(ROLLOUTS.c.state.not_in(_OVER))
-        self._newest = self._rollouts.order_by(ROLLOUTS.c.created_at.desc(), ROLLOUTS.c.id.desc())
+        self._newest = self._rollouts.order_by(ROLLOUTS.c.number.desc())
         self._routes = (
             _select(ROUTES, Route).where(ROUTES.c.strategy_id == strategy_id).order_by(ROUTES.c.instrument)
         )
@@ -96,7 +96,10 @@ class SqlDeploymentRecords:
             known = self._find(connection, first.id)
             if known is not None:
                 return known
-            if not insert_new(connection, ROLLOUTS, _row(first)):
+            last = connection.scalar(
+                sa.select(sa.func.max(ROLLOUTS.c.number)).where(ROLLOUTS.c.strategy_id == self._strategy_id)
+            )
+            if not insert_new(connection, ROLLOUTS, _row(first) | {"number": (last or 0) + 1}):
                 active = Rollout(*connection.execute(self._active).one())
                 raise refuse_while(active, f"a rollout of {first.version}")
             record_event(connection, event_of_revision(event, first))

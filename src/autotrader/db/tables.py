@@ -191,7 +191,8 @@ ROLLOUTS = sa.Table(
     sa.Column("stage_ended", Utc),
     sa.Column("ended_at", Utc),
     _required("is_faulty", sa.Boolean),
-    sa.Index(None, "strategy_id", "created_at"),
+    _required("number", sa.Integer),  # in order of their beginning, whatever the clock said
+    sa.UniqueConstraint("strategy_id", "number"),
 )
 _UNDER_WAY = sa.text("state NOT IN ('rolled_back', 'completed')")
 # At most one at a time, whoever asks.

@@ -56,6 +56,7 @@ class RolloutState(StrEnum):
 
     working -> working            a stage began, or ended with a pass
     working -> paused             a watch ended inconclusive: a person decides
+    paused  -> paused             somebody asked for a later stage
     paused  -> working            a person said go on
     working | paused -> rolling_back -> rolled_back
     working -> completed          finalised
@@ -76,7 +77,7 @@ TRANSITIONS: dict[RolloutState, frozenset[RolloutState]] = {
     RolloutState.WORKING: frozenset(
         {RolloutState.WORKING, RolloutState.PAUSED, RolloutState.ROLLING_BACK, RolloutState.COMPLETED}
     ),
-    RolloutState.PAUSED: frozenset({RolloutState.WORKING, RolloutState.ROLLING_BACK}),
+    RolloutState.PAUSED: frozenset({RolloutState.PAUSED, RolloutState.WORKING, RolloutState.ROLLING_BACK}),
     RolloutState.ROLLING_BACK: frozenset({RolloutState.ROLLED_BACK}),
     RolloutState.ROLLED_BACK: frozenset(),
     RolloutState.COMPLETED: frozenset(),
@@ -124,11 +125,11 @@ STANDARD = Profile(
     check_seconds=60,
     requests_per_second=10,
 )
-# For replayed time. 100 requests a second give a stage of 8 s as many as a sequential test needs to
-# tell an error rate of nearly nothing from one of 1 %.
+# For replayed time. The tests need some 500 pairs without an error to tell an error rate of nearly
+# nothing from one of 1 %: shadow gives them time, and evidence runs on through the later stages.
 FAST = Profile(
     "fast",
-    {Stage.SHADOW: 8, Stage.CANARY: 8, Stage.QUARTER: 6, Stage.HALF: 6, Stage.FULL: 8},
+    {Stage.SHADOW: 12, Stage.CANARY: 8, Stage.QUARTER: 6, Stage.HALF: 6, Stage.FULL: 8},
     check_seconds=1,
     requests_per_second=100,
 )

@@ -20,6 +20,7 @@ from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
 from autotrader.ports.registry import ModelRegistry
 from autotrader.ports.tracking import ExperimentTracker
+from autotrader.training import retention
 from autotrader.training.on_demand import backtest_on_demand
 from autotrader.training.preparation import freeze_window
 
@@ -62,26 +63,28 @@ def run_backtest(
     costs = {} if round_trip_cost_bps is None else {"round_trip_cost_bps": round_trip_cost_bps}
     strategy = from_plain(StrategySettings, settings.strategy.model_dump() | costs)
     start, end = _window(start_date, end_date, now=floor_to(clock.now(), strategy.interval))
-    prepared = freeze_window(
-        bars=BarStore(lake, holds),
-        features=feature_store,
-        instruments=chosen_instruments(settings, instruments),
-        strategy=strategy,
-        sample_every_bars=settings.training.sample_every_bars,
-        start=start,
-        as_of=end,
-        work=training_folder(settings),
-    )
-    folder = training_folder(settings) / "backtests" / run_key
-    model, onnx_path = None, None
-    if model_version is not None:
-        model = registry.get(strategy.strategy_id, model_version)
-        folder.mkdir(parents=True, exist_ok=True)
-        onnx_path = registry.fetch_artifact(model, "model.onnx", folder)
-    title = f"Backtest of {model.semver}" if model else "Backtest of the baselines"
-    done = backtest_on_demand(
-        prepared=prepared, onnx_path=onnx_path, title=title, strategy=strategy, folder=folder
-    )
+    work = training_folder(settings)
+    with retention.in_use(work):
+        prepared = freeze_window(
+            bars=BarStore(lake, holds),
+            features=feature_store,
+            instruments=chosen_instruments(settings, instruments),
+            strategy=strategy,
+            sample_every_bars=settings.training.sample_every_bars,
+            start=start,
+            as_of=end,
+            work=work,
+        )
+        folder = work / "backtests" / run_key
+        model, onnx_path = None, None
+        if model_version is not None:
+            model = registry.get(strategy.strategy_id, model_version)
+            folder.mkdir(parents=True, exist_ok=True)
+            onnx_path = registry.fetch_artifact(model, "model.onnx", folder)
+        title = f"Backtest of {model.semver}" if model else "Backtest of the baselines"
+        done = backtest_on_demand(
+            prepared=prepared, onnx_path=onnx_path, title=title, strategy=strategy, folder=folder
+        )
     run_id = tracker.start_run(
         key=f"backtest/{run_key}", name=title, tags={"sources": ", ".join(prepared.sources)}
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,9 +21,10 @@ from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.ingestion import commit
 from autotrader.ingestion.archive import Archived, archive_staged, find_archived
 from autotrader.ingestion.extract import extract
+from autotrader.ingestion.staging import forget_old_runs
 from autotrader.ingestion.validate import Validated, validate_archived
 from autotrader.ingestion.windows import Assignment, Mode, plan_window
-from autotrader.pipelines.values import KEEP_STAGING, in_groups, read_day, staging_of
+from autotrader.pipelines.values import in_groups, read_day, staging_of
 from autotrader.plain import from_plain
 from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock
@@ -140,7 +139,7 @@ def plan_ingestion(
     if not assignments:
         raise ConfigurationError(f"expected an instrument to load, was none: {missing or 'none is set'}")
     staging = staging_of(settings, DAG_ID, run_key)
-    _forget_old(staging.parent)
+    forget_old_runs(staging.parent.glob("*"))
     left_out = {str(name): reason for name, reason in missing.items()}
     write_atomically(staging / PLAN_FILE, json.dumps({"left_out": left_out}).encode(), durable=False)
     return _group(assignments, wanted, staging)
@@ -279,10 +278,3 @@ def _mode(text: str) -> Mode:
         return Mode(text)
     except ValueError:
         raise ConfigurationError(f"expected a mode of {', '.join(Mode)}, was {text!r}") from None
-
-
-def _forget_old(folder: Path) -> None:
-    if folder.is_dir():
-        for run in folder.iterdir():
-            if time.time() - run.stat().st_mtime > KEEP_STAGING.total_seconds():
-                shutil.rmtree(run, ignore_errors=True)

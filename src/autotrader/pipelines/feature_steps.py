@@ -6,9 +6,11 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import structlog
 
 from autotrader.config.settings import Settings
@@ -18,8 +20,18 @@ from autotrader.data.lake import Lake
 from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.verdicts import Finding, Severity, Verdict
+from autotrader.features.store.derivation import (
+    DAY,
+    joined,
+    midnight_before,
+    record_of,
+    runs,
+    settle,
+    stale_days,
+    staleness_finding,
+)
 from autotrader.features.store.store import FeatureStore
-from autotrader.features.store.transform import affected_range, first_without_features, transform
+from autotrader.features.store.transform import affected_range, transform
 from autotrader.ingestion.staging import StagedFrames, write_frame
 from autotrader.ingestion.windows import Assignment
 from autotrader.pipelines.data_steps import DAG_ID, ValidatedWork, Work, left_out_of
@@ -42,22 +54,26 @@ class Transformed:
     rows : int
     content : str
         Hash of the files.
+    records : tuple of str
+        Parquet, one an instrument: the days, and which bars they were derived from.
     """
 
     label: str
     files: tuple[str, ...]
     rows: int
     content: str
+    records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What reached the feature store."""
+    """What reached the feature store, in rows; `removed` are those whose bars were taken back."""
 
     version: int | None
     inserted: int
     replaced: int
     unchanged: int
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,54 +105,64 @@ class DataHealth:
 def transform_features(
     *, work: Mapping[str, Any], lake: Lake, holds: Holds, feature_store: FeatureStore
 ) -> Transformed:
-    """Compute the features of the windows that were loaded, and of what looks back on them.
+    """Compute the features of the days that were loaded, and of what looks back on them.
 
-    And of older bars that have none, since the run that loaded them did not live to store them.
+    And of every other day whose bars have changed since its features were derived (a restatement
+    long after, a rollback), or that has none, since the run that loaded it did not live to store them.
     """
     todo = from_plain(Work, work)
     store = BarStore(lake, holds)
     files: list[str] = []
+    records: list[str] = []
     digest = hashlib.sha256()
     rows = 0
     for assignment in todo.assignments:
-        start, end = affected_range(
-            store,
-            assignment.id,
-            interval=assignment.interval,
-            changed_start=assignment.start,
-            changed_end=assignment.end,
-        )
-        missing = first_without_features(
-            store.bars,
-            feature_store.rows,
-            assignment.id,
-            interval=assignment.interval,
-            before=assignment.start,
-        )
-        start = min(start, missing or start)
-        frame = transform(store, assignment.id, interval=assignment.interval, start=start, end=end)
+        days = _days_to_derive(store, feature_store, assignment)
+        record = record_of(store.bars, assignment.id, days, interval=assignment.interval)
+        spans = [
+            affected_range(
+                store, assignment.id, interval=assignment.interval, changed_start=start, changed_end=end
+            )
+            for start, end in runs(days)
+        ]
+        frames = [
+            transform(store, assignment.id, interval=assignment.interval, start=start, end=end)
+            for start, end in joined(spans)
+        ]
+        folder = Path(todo.staging) / "features"
+        write_frame(folder / "records" / _file_of(assignment), record)
+        records.append(str(folder / "records" / _file_of(assignment)))
+        frame = pl.concat(frames) if frames else pl.DataFrame()
         if frame.is_empty():
             continue
-        path = Path(todo.staging) / "features" / _file_of(assignment)
+        path = folder / _file_of(assignment)
         write_frame(path, frame)
         digest.update(path.read_bytes())
         files.append(str(path))
         rows += frame.height
-    return Transformed(todo.label, tuple(files), rows, digest.hexdigest())
+    return Transformed(todo.label, tuple(files), rows, digest.hexdigest(), tuple(records))
 
 
 def load_to_feature_store(
-    *, run_key: str, transformed: Sequence[Mapping[str, Any]], feature_store: FeatureStore
+    *,
+    run_key: str,
+    transformed: Sequence[Mapping[str, Any]],
+    lake: Lake,
+    holds: Holds,
+    feature_store: FeatureStore,
 ) -> Loaded:
-    """Store the staged features of all instruments in one commit."""
+    """Store the staged features of all instruments in one commit; remove those that no bar stands behind."""
     staged = [from_plain(Transformed, one) for one in transformed]
     files = [path for one in staged for path in one.files]
-    if not files:
-        return Loaded(feature_store.version(), 0, 0, 0)
     key = hashlib.sha256("\n".join(sorted(one.content for one in staged)).encode()).hexdigest()
-    report = feature_store.write(StagedFrames(files), commit_key=key)
-    log.info("features committed", run_key=run_key, report=report)
-    return Loaded(report.version, report.inserted, report.replaced, report.unchanged)
+    report = feature_store.write(StagedFrames(files), commit_key=key) if files else None
+    bars = BarStore(lake, holds).bars
+    records = StagedFrames([path for one in staged for path in one.records])
+    removed = sum(settle(bars, feature_store, record) for record in records)
+    log.info("features committed", run_key=run_key, report=report, removed=removed)
+    if report is None:
+        return Loaded(feature_store.version(), 0, 0, 0, removed)
+    return Loaded(report.version, report.inserted, report.replaced, report.unchanged, removed)
 
 
 def check_data_health(
@@ -168,6 +194,9 @@ def check_data_health(
         newest = store.high_water_mark(assignment.id, assignment.interval)
         state = freshness(assignment.id.venue, assignment.interval, newest, now)
         findings.append(lag_finding(str(assignment.id), state))
+        days = stale_days(store.bars, feature_store, assignment.id, interval=assignment.interval)
+        stale = staleness_finding(assignment.id, days)
+        findings += [stale] if stale else []
     if loaded is None:
         findings.append(
             Finding("features", Severity.CRITICAL, "no features were stored: see the tasks before")
@@ -190,6 +219,16 @@ def check_data_health(
         raise BadData(f"data health is critical: {health.reason}")
     shutil.rmtree(staging_of(settings, DAG_ID, run_key), ignore_errors=True)
     return health
+
+
+def _days_to_derive(store: BarStore, features: FeatureStore, assignment: Assignment) -> list[datetime]:
+    """Days of the window, and all others that are stale."""
+    day = midnight_before(assignment.start)
+    days = set(stale_days(store.bars, features, assignment.id, interval=assignment.interval))
+    while day < assignment.end:
+        days.add(day)
+        day += DAY
+    return sorted(days)
 
 
 def _undelivered(assignments: Sequence[Assignment], delivered: set[InstrumentId]) -> Iterator[Finding]:

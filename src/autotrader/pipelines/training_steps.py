@@ -17,15 +17,17 @@ from autotrader.data.lake import Lake
 from autotrader.domain.bars import floor_to
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound
 from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.rollout import FAST, STANDARD
 from autotrader.features.store.store import FeatureStore
 from autotrader.plain import from_plain
 from autotrader.ports.clock import MarketClock, WallClock
+from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.events import Event, EventLog, EventType
 from autotrader.ports.holds import Holds
 from autotrader.ports.registry import Alias, ModelRegistry
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import TrialLedger
-from autotrader.training import evaluation, preparation, registration, search, validation
+from autotrader.training import evaluation, preparation, registration, retention, search, validation
 from autotrader.training.artifacts import stored_result
 from autotrader.training.dataset import PreparedData
 from autotrader.training.evaluation import Evaluation
@@ -146,21 +148,34 @@ def prepare_training_data(
     holds: Holds,
     feature_store: FeatureStore,
     clock: MarketClock,
+    wall_clock: WallClock,
+    registry: ModelRegistry,
     tracker: ExperimentTracker,
 ) -> list[FamilyWork]:
-    """Freeze labels and features of the window, pinned to table versions; one task for each family."""
+    """Freeze labels and features of the window, pinned to table versions; one task for each family.
+
+    What earlier runs left and nobody needs is deleted first.
+    """
     overrides = {"lookback_days": lookback_days, "evaluation_days": evaluation_days, "models": models}
     given = {name: value for name, value in overrides.items() if value is not None}
     training = from_plain(TrainingSettings, settings.training.model_dump() | given)
-    prepared = preparation.prepare_training_data(
-        bars=BarStore(lake, holds),
-        features=feature_store,
-        instruments=chosen_instruments(settings, instruments),
-        strategy=settings.strategy,
-        training=training,
-        as_of=floor_to(clock.now(), settings.strategy.interval),
-        work=training_folder(settings),
+    work = training_folder(settings)
+    retention.clean(
+        work,
+        keep_runs=training.keep_runs,
+        live=retention.live_runs(registry.list(settings.strategy.strategy_id)),
+        now=wall_clock.now(),
     )
+    with retention.in_use(work):
+        prepared = preparation.prepare_training_data(
+            bars=BarStore(lake, holds),
+            features=feature_store,
+            instruments=chosen_instruments(settings, instruments),
+            strategy=settings.strategy,
+            training=training,
+            as_of=floor_to(clock.now(), settings.strategy.interval),
+            work=work,
+        )
     run_id = tracker.start_run(
         key=f"training/{prepared.sha256}/{training.model_dump_json()}",
         name=run_key,
@@ -185,17 +200,19 @@ def train_models(
 ) -> Searched:
     """Search one family's parameters inside the first training window."""
     todo = from_plain(FamilyWork, work)
-    found = search.search_family(
-        prepared=_read(todo.run.prepared, PreparedData),
-        family_name=todo.family,
-        strategy=settings.strategy,
-        training=todo.run.training,
-        ledger=trials,
-        tracker=tracker,
-        run_id=todo.run.tracking_run,
-        wall_clock=wall_clock,
-        work=training_folder(settings),
-    )
+    folder = training_folder(settings)
+    with retention.in_use(folder):
+        found = search.search_family(
+            prepared=_read(todo.run.prepared, PreparedData),
+            family_name=todo.family,
+            strategy=settings.strategy,
+            training=todo.run.training,
+            ledger=trials,
+            tracker=tracker,
+            run_id=todo.run.tracking_run,
+            wall_clock=wall_clock,
+            work=folder,
+        )
     return Searched(todo.family, todo.run, found.folder)
 
 
@@ -205,15 +222,17 @@ def evaluate_models(
     """Judge the best recipe on the evaluation window, against baselines and the champion."""
     done = [from_plain(Searched, one) for one in searched]
     run = done[0].run
-    judged = evaluation.evaluate_models(
-        prepared=_read(run.prepared, PreparedData),
-        searches=[_read(one.search, FamilySearch) for one in done],
-        strategy=settings.strategy,
-        training=run.training,
-        work=training_folder(settings),
-        champion_onnx=_champion(registry, settings),
-        threads=os.cpu_count() or 1,
-    )
+    work = training_folder(settings)
+    with retention.in_use(work):
+        judged = evaluation.evaluate_models(
+            prepared=_read(run.prepared, PreparedData),
+            searches=[_read(one.search, FamilySearch) for one in done],
+            strategy=settings.strategy,
+            training=run.training,
+            work=work,
+            champion_onnx=_champion(registry, settings),
+            threads=os.cpu_count() or 1,
+        )
     return Evaluated(run, tuple(one.search for one in done), judged.folder)
 
 
@@ -229,21 +248,23 @@ def validate_model(
 ) -> Validated:
     """Evaluate all gates, write the report, and say what they come to in this environment."""
     done = from_plain(Evaluated, evaluated)
-    searches = [_read(folder, FamilySearch) for folder in done.searches]
-    judged = _read(done.evaluation, Evaluation)
-    verdict = validation.validate_model(
-        prepared=_read(done.run.prepared, PreparedData),
-        searches=searches,
-        evaluation=judged,
-        bars=BarStore(lake, holds),
-        ledger=trials,
-        tracker=tracker,
-        run_id=done.run.tracking_run,
-        strategy=settings.strategy,
-        environment=settings.environment,
-        judged_at=wall_clock.now(),
-        work=training_folder(settings),
-    )
+    work = training_folder(settings)
+    with retention.in_use(work):
+        searches = [_read(folder, FamilySearch) for folder in done.searches]
+        judged = _read(done.evaluation, Evaluation)
+        verdict = validation.validate_model(
+            prepared=_read(done.run.prepared, PreparedData),
+            searches=searches,
+            evaluation=judged,
+            bars=BarStore(lake, holds),
+            ledger=trials,
+            tracker=tracker,
+            run_id=done.run.tracking_run,
+            strategy=settings.strategy,
+            environment=settings.environment,
+            judged_at=wall_clock.now(),
+            work=work,
+        )
     return Validated(
         run=done.run,
         searches=done.searches,
@@ -277,20 +298,32 @@ def register_model(
     settings: Settings,
     registry: ModelRegistry,
     tracker: ExperimentTracker,
+    wall_clock: WallClock,
 ) -> Registered:
     """Register the judged model with its verdict; not at all if an integrity gate did not pass."""
     done = from_plain(Validated, validated)
-    made = registration.register_model(
-        prepared=_read(done.run.prepared, PreparedData),
-        evaluation=_read(done.evaluation, Evaluation),
-        validation=_read(done.validation, Validation),
-        strategy=settings.strategy,
-        registry=registry,
-        tracker=tracker,
-        run_id=done.run.tracking_run,
-        git_sha=_git_sha(),
-        actor=ACTOR,
-    )
+    work = training_folder(settings)
+    with retention.in_use(work):
+        judged = _read(done.evaluation, Evaluation)
+        made = registration.register_model(
+            prepared=_read(done.run.prepared, PreparedData),
+            evaluation=judged,
+            validation=_read(done.validation, Validation),
+            strategy=settings.strategy,
+            registry=registry,
+            tracker=tracker,
+            run_id=done.run.tracking_run,
+            git_sha=_git_sha(),
+            actor=ACTOR,
+            window_hours=settings.monitoring.window_hours,
+        )
+        folds = str(evaluation.folds_folder(work, judged.key))
+        retention.record_run(
+            work,
+            done.run.tracking_run,
+            (done.run.prepared, *done.searches, folds, done.evaluation, done.validation),
+            finished_at=wall_clock.now(),
+        )
     reason = made.reason
     if made.may_deploy and not done.run.promote:
         reason = f"promotion was switched off for this run; {reason}"
@@ -303,14 +336,22 @@ def trigger_deployment(
     registered: Mapping[str, Any],
     settings: Settings,
     registry: ModelRegistry,
+    records: DeploymentRecords,
     events: EventLog,
+    market_clock: MarketClock,
     wall_clock: WallClock,
 ) -> dict[str, Any]:
-    """Make the promoted version the challenger, which is what deployment takes up."""
+    """Make the promoted version the challenger, and say how it is to be deployed.
+
+    Watches are shortened where market time is replayed: nothing new would be seen in hours.
+    """
     done = from_plain(Registered, registered)
     name = settings.strategy.strategy_id
     if done.semver is None:
         raise BadData("expected a registered version to deploy, was none")
+    live = records.live()
+    if live is not None and live.version == done.semver:
+        return {"model_version": done.semver, "deploy": False, "reason": f"{done.semver} is live already"}
     registry.set_alias(name, Alias.CHALLENGER, done.semver, reason=done.reason, actor=ACTOR)
     events.record(
         Event(
@@ -323,7 +364,13 @@ def trigger_deployment(
             data={"semver": done.semver, "environment": settings.environment.value},
         )
     )
-    return {"model_version": done.semver, "alias": Alias.CHALLENGER.value}
+    profile = FAST if market_clock.is_replay else STANDARD
+    return {
+        "model_version": done.semver,
+        "deploy": True,
+        "reason": done.reason,
+        "profile": profile.name,
+    }
 
 
 def training_folder(settings: Settings) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +12,6 @@ from autotrader.config.settings import Settings
 from autotrader.domain.errors import ConfigurationError
 
 T = TypeVar("T")
-
-KEEP_STAGING = timedelta(days=7)
 
 
 def staging_of(settings: Settings, dag_id: str, run_key: str) -> Path:

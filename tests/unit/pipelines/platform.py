@@ -131,7 +131,11 @@ class Platform:
     def load(self, transformed: Plain, run_key: str = "run") -> Plain:
         return plain(
             feature_steps.load_to_feature_store(
-                run_key=run_key, transformed=transformed, feature_store=self.features
+                run_key=run_key,
+                transformed=transformed,
+                lake=self.lake,
+                holds=self.holds,
+                feature_store=self.features,
             )
         )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from autotrader.domain.errors import AutotraderError, BadData, NotFound
 from autotrader.domain.instruments import Venue
 from autotrader.pipelines.values import staging_of
+from autotrader.ports.holds import Hold
 from tests.unit.data.trouble import TROUBLES, in_trouble
 from tests.unit.pipelines.platform import NOW, Platform, bars_of
 
@@ -51,6 +53,69 @@ def test_features_that_a_lost_run_did_not_live_to_store_come_with_the_next(home:
     assert found.select(keys).equals(expected.select(keys))
 
 
+def restate(platform: Platform, *, minute: int) -> None:
+    """The venue has another close for one bar, long before the window of an incremental run."""
+    bars = platform.bars[Venue.BINANCE]["BTCUSDT"]
+    changed = pl.int_range(pl.len()) == minute
+    platform.bars[Venue.BINANCE]["BTCUSDT"] = bars.with_columns(
+        pl.when(changed).then((pl.col("high") + pl.col("low")) / 2).otherwise("close").alias("close")
+    )
+
+
+def test_bars_restated_long_ago_have_their_features_derived_again(home: Path) -> None:
+    platform = Platform.at(home, "BTCUSDT", ingestion={"initial_days": 4})
+    platform.bars = {Venue.BINANCE: bars_of(Venue.BINANCE, "BTCUSDT", hours=96)}
+    platform.run("first")
+    before = platform.features.rows.read()
+    restate(platform, minute=100)
+    first_day = (NOW - timedelta(days=4)).date().isoformat()
+    planned = platform.plan("b", mode="backfill", start_date=first_day, end_date=first_day)
+    platform.commit(platform.validated(planned), "b")  # and there the run ends for good
+    assert platform.store.history.count() == 1
+
+    planned = platform.plan("next")
+    assert planned[0]["assignments"][0]["start"] > first_day + "T23"
+    health = platform.run("next")
+    assert health["severity"] == "healthy"
+    after = platform.features.rows.read()
+    undisturbed = Platform(platform.settings.model_copy(update={"home": home / "other"}), platform.bars)
+    undisturbed.run()
+    names = ["ts", *platform.features.feature_set.names]
+    assert after.select(names).equals(undisturbed.features.rows.read().select(names))
+    assert not after.select(names).equals(before.select(names))
+    version = platform.features.version(), platform.features.derived.version()
+    platform.run("and the next")
+    assert (platform.features.version(), platform.features.derived.version()) == version
+
+
+def test_features_of_bars_that_were_taken_back_go_with_them(home: Path) -> None:
+    platform = Platform.at(home, "BTCUSDT", ingestion={"initial_days": 4})
+    platform.bars = {Venue.BINANCE: bars_of(Venue.BINANCE, "BTCUSDT", hours=96)}
+    platform.run("first")
+    begin = NOW - timedelta(days=3, hours=5)
+    hold = Hold("h", None, begin, begin + timedelta(hours=1), "wrong", "me", NOW)
+    platform.holds.place(hold)
+    platform.store.take_back(hold, superseded_at=NOW)
+    assert platform.run("next")["severity"] == "healthy"
+    assert platform.features.rows.count() == platform.store.bars.count() == 96 * 60 - 60
+    platform.holds.release("h", actor="me", at=NOW)
+    platform.store.put_back(hold)
+    platform.run("and the next")
+    assert platform.features.rows.count() == platform.store.bars.count() == 96 * 60
+
+
+def test_stale_features_are_part_of_the_last_word(platform: Platform) -> None:
+    planned = platform.plan()
+    validated = platform.validated(planned)
+    transformed = [platform.transform(work) for work in platform.commit(validated)]
+    loaded = platform.load(transformed)
+    hold = Hold("h", None, NOW - timedelta(hours=30), NOW - timedelta(hours=29), "wrong", "me", NOW)
+    platform.store.take_back(hold, superseded_at=NOW)
+    health = platform.health(planned, validated, loaded)
+    assert health["severity"] == "warning"
+    assert {f["check"] for f in health["findings"]} == {"stale_features"}
+
+
 @pytest.mark.parametrize(("trouble", "message"), TROUBLES)
 def test_a_store_in_trouble_is_one_clear_line_and_goes_well_afterwards(
     platform: Platform, trouble: str, message: str
@@ -90,7 +155,7 @@ def test_staged_features_that_are_gone_are_not_found_by_their_name(platform: Pla
 
 
 def test_nothing_to_load_is_no_commit(platform: Platform) -> None:
-    assert platform.load([]) == {"version": None, "inserted": 0, "replaced": 0, "unchanged": 0}
+    assert platform.load([]) == {"version": None, "inserted": 0, "replaced": 0, "unchanged": 0, "removed": 0}
 
 
 def test_an_instrument_that_was_not_loaded_is_critical_and_named(platform: Platform) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +12,15 @@ from typing import Any
 import pytest
 
 from autotrader.adapters.clocks import StandingMarketClock, SystemWallClock
-from autotrader.config.settings import Settings
+from autotrader.config.settings import LabelKind, LabelSettings, Settings
 from autotrader.data.lake import Lake
 from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, NotFound, Unreachable
 from autotrader.features.store.store import FeatureStore
 from autotrader.pipelines import training_steps
+from autotrader.ports.clock import WallClock
 from autotrader.ports.registry import Alias
+from autotrader.training import retention
+from tests.fakes.deployment import InMemoryDeploymentRecords
 from tests.fakes.events import InMemoryEventLog
 from tests.fakes.holds import InMemoryHolds
 from tests.fakes.registry import InMemoryRegistry
@@ -37,7 +42,9 @@ class Platform:
     registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
     trials: InMemoryTrialLedger = field(default_factory=InMemoryTrialLedger)
     events: InMemoryEventLog = field(default_factory=InMemoryEventLog)
+    records: InMemoryDeploymentRecords = field(default_factory=InMemoryDeploymentRecords)
     holds: InMemoryHolds = field(default_factory=InMemoryHolds)
+    wall_clock: WallClock = field(default_factory=SystemWallClock)
 
     def switch(self, *, on: bool) -> None:
         self.tracker.reachable = self.registry.reachable = on
@@ -57,6 +64,8 @@ class Platform:
                 holds=self.holds,
                 feature_store=FeatureStore(self.lake, clock),
                 clock=clock,
+                wall_clock=self.wall_clock,
+                registry=self.registry,
                 tracker=self.tracker,
             )
         )
@@ -68,7 +77,7 @@ class Platform:
                 settings=self.settings,
                 trials=self.trials,
                 tracker=self.tracker,
-                wall_clock=SystemWallClock(),
+                wall_clock=self.wall_clock,
             )
         )
 
@@ -86,7 +95,7 @@ class Platform:
                 holds=self.holds,
                 trials=self.trials,
                 tracker=self.tracker,
-                wall_clock=SystemWallClock(),
+                wall_clock=self.wall_clock,
             )
         )
 
@@ -97,6 +106,7 @@ class Platform:
                 settings=self.settings,
                 registry=self.registry,
                 tracker=self.tracker,
+                wall_clock=self.wall_clock,
             )
         )
 
@@ -106,8 +116,10 @@ class Platform:
                 registered=registered,
                 settings=self.settings,
                 registry=self.registry,
+                records=self.records,
                 events=self.events,
-                wall_clock=SystemWallClock(),
+                market_clock=StandingMarketClock(NOW),
+                wall_clock=self.wall_clock,
             )
         )
 
@@ -170,7 +182,9 @@ def test_with_mlflow_down_in_every_step_a_rerun_goes_on_and_one_version_comes_of
 
     assert registered["promoted"]
     down(platform, lambda: platform.deploy(registered))
-    assert platform.deploy(registered) == platform.deploy(registered)
+    asked = platform.deploy(registered)
+    assert (asked["deploy"], asked["profile"]) == (True, "fast")
+    assert platform.deploy(registered) == asked
     assert platform.registry.get(MODEL, Alias.CHALLENGER.value).semver == "v1.0.0"
     assert len(platform.events.events) == 1
 
@@ -181,6 +195,48 @@ def test_a_run_that_must_not_promote_says_so(platform: Platform) -> None:
     registered = platform.register(validated)
     assert not registered["promoted"]
     assert registered["reason"].startswith("promotion was switched off for this run")
+
+
+def aged(work: Path, days: int) -> None:
+    """As if nothing in the training folder had been used for so long."""
+    then = time.time() - days * 86_400
+    for path in (*work.rglob("*"), work):
+        os.utime(path, (then, then))
+
+
+def test_each_run_deletes_what_no_run_needs_and_goes_on_from_what_is_left(platform: Platform) -> None:
+    """A finished run is kept; what an abandoned one left goes, but for what the next run uses."""
+    (work,) = platform.prepare()
+    searched = platform.train(work)
+    registered = platform.validate(platform.evaluate([searched]))
+    platform.register(registered)
+    (abandoned,) = platform.prepare(instruments=["ETHUSDT"])
+    folder = Path(work["run"]["prepared"]).parent.parent
+    aged(folder, days=3)
+    assert platform.prepare() == [work]
+    assert not Path(abandoned["run"]["prepared"]).exists()
+    for kept in (work["run"]["prepared"], searched["search"], registered["validation"]):
+        assert Path(kept, "result.json").exists()
+    assert platform.train(work) == searched
+
+
+def test_a_step_of_another_run_keeps_the_training_folder_as_it_is(platform: Platform) -> None:
+    (abandoned,) = platform.prepare(instruments=["ETHUSDT"])
+    folder = Path(abandoned["run"]["prepared"])
+    aged(folder.parent.parent, days=3)
+    with retention.in_use(folder.parent.parent):
+        platform.prepare()
+    assert folder.exists()
+
+
+def test_the_labels_that_are_set_are_learnt_and_the_registry_says_which(platform: Platform) -> None:
+    labels = LabelSettings(kind=LabelKind.TRIPLE_BARRIER, volatility_span_bars=20)
+    strategy = STRATEGY.model_copy(update={"labels": labels})
+    platform.settings = platform.settings.model_copy(update={"strategy": strategy})
+    (work,) = platform.prepare()
+    platform.register(platform.validate(platform.evaluate([platform.train(work)])))
+    (version,) = platform.registry.list(MODEL)
+    assert version.tags["labels"] == "triple_barrier, profit 1.0, stop 1.0, volatility of 20 bars"
 
 
 def test_the_training_set_is_the_same_whoever_asks_again(platform: Platform) -> None:
@@ -196,7 +252,8 @@ def test_a_lake_without_bars_sends_to_the_data_pipeline(home: Path) -> None:
     ("conf", "message"),
     [
         ({"instruments": ["DOGEUSDT"]}, "expected instruments of BTCUSDT, ETHUSDT, was DOGEUSDT"),
-        ({"lookback_days": 90}, "expected 94 days of history"),
+        ({"lookback_days": 90}, "expected 94 days of history .* rows with features and labels reach from"),
+        ({"evaluation_days": 3}, r"expected evaluation_days of 4 or more, .* \(fold_days\), was 3"),
     ],
 )
 def test_a_request_that_cannot_be_met_says_why(

@@ -8,15 +8,19 @@ import polars as pl
 
 from autotrader import command
 from autotrader.config.settings import Settings
+from autotrader.data.bars import BarStore
 from autotrader.data.freshness import freshness, lag_finding
+from autotrader.data.lake import Lake
 from autotrader.data.selection import select_instruments
 from autotrader.domain.errors import ConfigurationError, ExitCode
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.thresholds import DATA_QUALITY
 from autotrader.domain.verdicts import Finding, Severity, Verdict, worst
 from autotrader.features.definitions import FeatureDefinition
+from autotrader.features.store.derivation import stale_days, staleness_finding
 from autotrader.features.store.store import FeatureStore
 from autotrader.ports.clock import MarketClock
+from autotrader.ports.holds import Holds
 
 
 def health_check(
@@ -24,10 +28,14 @@ def health_check(
     instruments: tuple[str, ...] | None = None,
     hours: int = 24,
     settings: Settings,
+    lake: Lake,
+    holds: Holds,
     store: FeatureStore,
     clock: MarketClock,
 ) -> command.Result:
     """Check freshness, missing values and ranges of the stored features; exit 1 if any is critical.
+
+    And name days, however long ago, whose bars have changed since their features were derived.
 
     Parameters
     ----------
@@ -40,12 +48,15 @@ def health_check(
         raise ConfigurationError(f"expected hours of 1 or more, was {hours}")
     interval = settings.strategy.interval
     now = clock.now()
+    bars = BarStore(lake, holds).bars
     verdicts = []
     for instrument in select_instruments(settings, instruments):
         newest = store.high_water_mark(instrument, interval)
         lag = lag_finding(f"features of {instrument}", freshness(instrument.venue, interval, newest, now))
         rows = store.load_features([instrument], interval=interval, start=now - timedelta(hours=hours))
         findings = check_rows(instrument, rows, store.feature_set.features)
+        stale = staleness_finding(instrument, stale_days(bars, store, instrument, interval=interval))
+        findings += [stale] if stale else []
         verdicts.append(Verdict(str(instrument), (lag, *findings)))
     severity = worst(v.severity for v in verdicts)
     text = "\n".join(f"{v.subject:<24}{v.severity:<10}{v.reason}" for v in verdicts)

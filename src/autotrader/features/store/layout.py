@@ -1,4 +1,4 @@
-"""Tables of the feature store: one pair for each version of a feature set."""
+"""Tables of the feature store: three for each version of a feature set."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ def schema(feature_set: FeatureSet) -> dict[str, pl.DataType | type[pl.DataType]
 def history_schema(feature_set: FeatureSet) -> dict[str, pl.DataType | type[pl.DataType]]:
     """Columns of rows that a recomputation replaced; `superseded_at` is when that was known."""
     return schema(feature_set) | {"superseded_at": TIMESTAMP}
+
+
+def derived_schema() -> dict[str, pl.DataType | type[pl.DataType]]:
+    """Columns of the record of what features were derived from; `ts` is the start of a day, UTC."""
+    return {
+        "venue": pl.String,
+        "instrument": pl.String,
+        "interval": pl.String,
+        "ts": TIMESTAMP,
+        "bars": pl.Int64,  # of that day
+        "digest": pl.Int64,  # of them
+    }

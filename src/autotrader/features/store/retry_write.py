@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 import polars as pl
 
@@ -17,8 +17,9 @@ from autotrader.data.selection import select_instruments
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import ConfigurationError, NotFound
 from autotrader.domain.instruments import InstrumentId
+from autotrader.features.store.derivation import DAY, record_of, settle
 from autotrader.features.store.store import FeatureStore
-from autotrader.features.store.transform import transform
+from autotrader.features.store.transform import affected_range, transform
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
 
@@ -61,7 +62,8 @@ def retry_write(
 ) -> RewriteReport:
     """Compute the features of a day again from the stored bars, and write what differs.
 
-    Rows whose bars were taken back are removed. Running it twice changes nothing the second time.
+    And of the bars after it that look back on it. Rows whose bars were taken back are removed. Running
+    it twice changes nothing the second time.
 
     Parameters
     ----------
@@ -74,16 +76,19 @@ def retry_write(
     if start > clock.now():
         raise ConfigurationError(f"expected a day up to {clock.now():%Y-%m-%d}, was {date}")
     chosen = select_instruments(settings, instruments)
-    day = _Day(BarStore(lake, holds), store, settings, chosen, start)
-    found = store.write(day, commit_key=f"retry_write/{date}/{uuid.uuid4().hex}")
-    removed = sum(
-        _remove_without_bars(day.bars, store, instrument, settings.strategy.interval, start)
-        for instrument in chosen
+    interval = settings.strategy.interval
+    day = _Day(BarStore(lake, holds), store, interval, chosen, start)
+    records = [record_of(day.bars.bars, instrument, [start], interval=interval) for instrument in chosen]
+    rows = (
+        store.rows.count_range(venue=i.venue.value, instruments=[i.symbol], start=start, end=start + DAY)
+        for i in chosen
     )
-    if found.inserted + found.replaced + found.unchanged + removed == 0:
+    if not sum(record["bars"][0] for record in records) + sum(rows):
         raise NotFound(
             f"expected bars of {date}, was none of {', '.join(map(str, chosen))}: fetch them first"
         )
+    found = store.write(day, commit_key=f"retry_write/{date}/{uuid.uuid4().hex}")
+    removed = sum(settle(day.bars.bars, store, record) for record in records)
     return RewriteReport(
         date=date,
         instruments=tuple(map(str, chosen)),
@@ -95,45 +100,31 @@ def retry_write(
     )
 
 
-def _remove_without_bars(
-    bars: BarStore, store: FeatureStore, instrument: InstrumentId, interval: Interval, start: datetime
-) -> int:
-    """Take out the day's feature rows that no bar stands behind, run by run of them."""
-    end = start + timedelta(days=1)
-    stood = bars.read([instrument], interval=interval, start=start, end=end, columns=["ts"])
-    rows = store.load_features([instrument], interval=interval, start=start, end=end, columns=["ts"])
-    orphans = rows.join(stood, on="ts", how="anti").sort("ts")
-    breaks = (pl.col("ts").diff() != interval.delta).fill_null(value=True).cum_sum()
-    spans = orphans.group_by(breaks.alias("span")).agg(first=pl.min("ts"), last=pl.max("ts"))
-    return sum(
-        store.remove(
-            instrument,
-            start=first,
-            end=last + interval.delta,
-            commit_key=f"retry_write/remove/{instrument}/{first.isoformat()}/{uuid.uuid4().hex}",
-        )
-        for first, last in spans.select("first", "last").sort("first").iter_rows()
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Day:
     """The day's frames, one instrument at a time, computed each time they are asked for."""
 
     bars: BarStore
     store: FeatureStore
-    settings: Settings
+    interval: Interval
     instruments: tuple[InstrumentId, ...]
     start: datetime
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for instrument in self.instruments:
+            start, end = affected_range(
+                self.bars,
+                instrument,
+                interval=self.interval,
+                changed_start=self.start,
+                changed_end=self.start + DAY,
+            )
             yield transform(
                 self.bars,
                 instrument,
-                interval=self.settings.strategy.interval,
-                start=self.start,
-                end=self.start + timedelta(days=1),
+                interval=self.interval,
+                start=start,
+                end=end,
                 feature_set=self.store.feature_set,
             )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from autotrader.domain.errors import BadData
 from autotrader.features.definitions import FeatureSet
+from autotrader.features.reference.distances import quantile_edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,7 @@ def _describe(column: NDArray[np.float32], bins: int) -> FeatureStatistics:
         nothing = float("nan")
         return FeatureStatistics(0, 1.0, nothing, nothing, nothing, nothing, (), ())
     values.sort()
-    quantiles = values[(np.arange(1, bins) * values.size) // bins]
-    edges = np.unique(quantiles)
-    # An edge at the maximum would leave the last bin empty for ever.
-    edges = edges[edges < values[-1]]
+    edges = quantile_edges(values, bins)
     bounds = np.concatenate([[0], np.searchsorted(values, edges, side="right"), [values.size]])
     return FeatureStatistics(
         count=int(values.size),

@@ -1,8 +1,9 @@
 """The feature store: writes, and reads that see only what was known.
 
-Two tables for each feature set: the rows that stand, and those that a recomputation replaced (after
-a bar was restated, say). Each row carries `known_at`: the market time from which all bars in its
-lookback were known. An as-of read takes, of each key, the row known last by that instant.
+Three tables for each feature set: the rows that stand, those that a recomputation replaced (after a
+bar was restated, say), and a record of the bars that they were derived from. Each row carries
+`known_at`: the market time from which all bars in its lookback were known. An as-of read takes, of
+each key, the row known last by that instant.
 
 History is committed before the rows that stand. A kill between the two leaves rows in both, which
 reads as if they stood, and the next write of the same rows makes both right.
@@ -76,6 +77,8 @@ class FeatureStore:
     ----------
     rows, history : LakeTable
         Rows that stand, and rows that were replaced.
+    derived : LakeTable
+        Which bars they were derived from; see `autotrader.features.store.derivation`.
     """
 
     def __init__(self, lake: Lake, clock: MarketClock, feature_set: FeatureSet = BALANCED) -> None:
@@ -85,6 +88,7 @@ class FeatureStore:
         self.history: LakeTable = lake.table(
             f"{name}_history", layout.history_schema(feature_set), row_key=("ts", "known_at")
         )
+        self.derived: LakeTable = lake.table(f"{name}_derived", layout.derived_schema())
         self._clock = clock
 
     def version(self) -> int | None:

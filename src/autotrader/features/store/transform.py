@@ -8,7 +8,6 @@ from typing import Protocol
 
 import polars as pl
 
-from autotrader.data.lake import LakeTable
 from autotrader.data.schemas import TIMESTAMP
 from autotrader.domain.bars import Interval
 from autotrader.domain.instruments import InstrumentId
@@ -112,31 +111,6 @@ def affected_range(
         return changed_start, changed_end
     last: datetime = after["ts"][min(wanted, after.height) - 1]
     return changed_start, last + interval.delta
-
-
-def first_without_features(
-    bars: LakeTable, features: LakeTable, instrument: InstrumentId, *, interval: Interval, before: datetime
-) -> datetime | None:
-    """Open of the oldest bar before the instant that has no row of features; None if all have one.
-
-    There is one where a run ended for good between its commit of bars and its commit of features:
-    no later change of bars would reach back to it. Bars are read only if the tables' counts differ.
-
-    Parameters
-    ----------
-    bars, features : LakeTable
-        The rows that stand.
-    """
-    venue, symbols = instrument.venue.value, [instrument.symbol]
-    counts = {table.count_range(venue=venue, instruments=symbols, end=before) for table in (bars, features)}
-    if len(counts) == 1:
-        return None
-    opens, known = (
-        table.read(venue=venue, instruments=symbols, interval=interval.value, end=before, columns=["ts"])
-        for table in (bars, features)
-    )
-    without = opens.join(known, on="ts", how="anti", maintain_order="left")["ts"]
-    return without[0] if len(without) else None
 
 
 def _with_context(

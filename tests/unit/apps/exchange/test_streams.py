@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from autotrader.apps.exchange.feeds import UPDATES_PER_BAR
 from autotrader.apps.exchange.klines import epoch_ms
 from autotrader.apps.exchange.server import StandInExchange, running
 from autotrader.apps.exchange.simulated import SimulatedMarket
-from autotrader.apps.exchange.streams import UPDATES_PER_BAR
 
 from .conftest import MARKET_END, ask
 
@@ -58,7 +58,7 @@ async def test_a_combined_stream_names_its_streams(live: StandInExchange) -> Non
     assert {m["data"]["s"] for m in messages} == {"BTCUSDT", "ETHUSDT"}
 
 
-@pytest.mark.parametrize("stream", ["nosuch@kline_1m", "btcusdt@depth", "btcusdt@kline_7m"])
+@pytest.mark.parametrize("stream", ["nosuch@kline_1m", "btcusdt@depth5", "btcusdt@kline_7m"])
 async def test_what_is_not_served_stays_silent(live: StandInExchange, stream: str) -> None:
     messages = await take(live, f"/stream?streams={stream}/btcusdt@kline_1m", 4, advance=timedelta(minutes=1))
     assert {m["stream"] for m in messages} == {"btcusdt@kline_1m"}

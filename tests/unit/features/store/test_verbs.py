@@ -48,7 +48,8 @@ class Place:
         return retry_write(**{"date": DAY, "settings": SETTINGS, **ports, **named})
 
     def health(self, **named: object) -> command.Result:
-        return health_check(settings=SETTINGS, store=self.store, clock=self.clock, **named)
+        ports = {"lake": self.lake, "holds": self.holds, "store": self.store, "clock": self.clock}
+        return health_check(settings=SETTINGS, **ports, **named)
 
 
 @pytest.fixture
@@ -101,13 +102,39 @@ def test_a_day_that_cannot_be_is_refused(place: Place) -> None:
         place.rewrite(instruments=("XRPUSDT",))
 
 
+def derive_all(place: Place) -> None:
+    for days in (2, 1, 0):
+        place.rewrite(date=DAY - timedelta(days=days))
+
+
 def test_fresh_and_complete_features_are_healthy(place: Place) -> None:
-    place.rewrite()
+    derive_all(place)
     found = place.health()
     assert found.exit_code is ExitCode.DONE
     assert "healthy" in found.text
     data = command.to_plain(found.data)
     assert (data["severity"], data["replay"]) == ("healthy", True)
+
+
+def test_days_whose_bars_were_restated_are_named_until_they_are_derived_again(place: Place) -> None:
+    derive_all(place)
+    nth = 700  # of the first day, long before the newest rows
+    restated = BARS[nth : nth + 1].with_columns(
+        pl.col("close") * 1.001, high=pl.col("high") * 1.01, ingested_at=pl.col("ingested_at") + MINUTE
+    )
+    BarStore(place.lake, place.holds).upsert([restated], commit_key="r", seen_at=place.clock.now())
+    data = command.to_plain(place.health().data)
+    assert data["severity"] == "warning"
+    assert "2024-02-01" in data["verdicts"][0]["reason"]
+    (finding,) = [f for f in data["verdicts"][0]["findings"] if f["check"] == "stale_features"]
+    assert finding["evidence"]["days"] == ["2024-02-01"]
+
+    done = place.rewrite(date=DAY - timedelta(days=2))
+    assert 0 < done.replaced <= BALANCED.lookback
+    assert command.to_plain(place.health().data)["severity"] == "healthy"
+    stored = place.store.load_features([BTC], interval=Interval.M1)
+    whole = BARS.with_row_index().filter(pl.col("index") != nth).drop("index")
+    assert stored.select("ts", *BALANCED.names).equals(compute(pl.concat([whole, restated]).sort("ts")))
 
 
 def test_no_features_are_critical(place: Place) -> None:

@@ -42,8 +42,9 @@ def upgrade() -> None:
         sa.Column("stage_ended", UTC),
         sa.Column("ended_at", UTC),
         required("is_faulty", sa.Boolean()),
+        required("number", sa.Integer()),
+        sa.UniqueConstraint("strategy_id", "number"),
     )
-    op.create_index(op.f("ix_rollouts_strategy_id_created_at"), "rollouts", ["strategy_id", "created_at"])
     under_way = sa.text("state NOT IN ('rolled_back', 'completed')")
     op.create_index(
         op.f("uq_rollouts_under_way"),

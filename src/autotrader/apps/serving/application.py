@@ -1,0 +1,245 @@
+"""The prediction service itself: who may ask, what is answered, and what is written down first."""
+
+from __future__ import annotations
+
+import hmac
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+import psutil
+import structlog
+from numpy.typing import NDArray
+
+from autotrader.apps.serving.http_server import Answer, Exchange
+from autotrader.apps.serving.metrics import CONTENT_TYPE, ServingMetrics
+from autotrader.apps.serving.prediction_log import PredictionLog
+from autotrader.apps.serving.release import LoadedRelease
+from autotrader.apps.serving.segments import encode_record
+from autotrader.apps.serving.wire import Complaint, PredictAnswer, PredictDecoder, Unacceptable
+from autotrader.domain.errors import DependencyError
+from autotrader.domain.rollout import Color
+
+RETRY_AFTER = b"retry-after: 1\r\n"
+SMALLEST_BODY_BYTES = 65_536  # until the model says how much a request may need
+
+_BEARER = b"bearer "
+_SUM_TOLERANCE = 1e-3  # of float32 probabilities
+_log = structlog.get_logger(__name__)
+
+
+class ServingStatus(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the service answers from, once it is loaded."""
+
+    loaded: LoadedRelease
+    decoder: PredictDecoder
+    log: PredictionLog
+
+
+class PredictionApplication:
+    """`POST /predict`, `GET /health`, `GET /metrics`.
+
+    Parameters
+    ----------
+    color : Color
+        Its own: requests that name another are turned away.
+    token : str
+        That callers send as bearer.
+    in_progress : Callable
+        Number of requests under way.
+    """
+
+    def __init__(self, *, color: Color, token: str, in_progress: Callable[[], int]) -> None:
+        self.color = color
+        self.status = ServingStatus.STARTING
+        self.max_body_bytes = SMALLEST_BODY_BYTES
+        self.metrics = ServingMetrics(in_progress=in_progress)
+        self._served: Served | None = None
+        self._token = token.encode()
+        self._in_progress = in_progress
+        self._own_color = color.value.encode()
+        self._began = time.monotonic()
+        self._process = psutil.Process()
+        self._encoder = msgspec.json.Encoder()
+
+    def serve(self, loaded: LoadedRelease, log: PredictionLog, *, max_rows: int) -> None:
+        """Become ready."""
+        release = loaded.release
+        decoder = PredictDecoder(
+            version=release.version,
+            feature_set=release.feature_set,
+            feature_names=loaded.feature_names,
+            max_rows=max_rows,
+        )
+        self._served = Served(loaded, decoder, log)
+        self.max_body_bytes = decoder.max_bytes
+        self.metrics.describe_model(
+            model=release.model,
+            version=release.version,
+            color=self.color.value,
+            feature_set=release.feature_set,
+            onnx_sha256=release.onnx_sha256,
+        )
+        self.status = ServingStatus.READY
+
+    # ------------------------------------------------------------------------------- answers
+
+    def admit(self, exchange: Exchange) -> Answer | None:
+        """Whatever needs no body: health, metrics, and who may not ask."""
+        if exchange.path != b"/predict":
+            return self._page(exchange)
+        if exchange.method != b"POST":
+            return self._wrong_method(exchange, b"POST")
+        headers = exchange.headers
+        if not self._is_authorized(headers.get(b"authorization", b"")):
+            complaint = Complaint("unauthorized", "Authorization: Bearer TOKEN", "none, or another token")
+            return self._complain(401, complaint, b"www-authenticate: Bearer\r\n")
+        color = headers.get(b"x-autotrader-color")
+        if color is not None and color != self._own_color:
+            was = color[:64].decode(errors="replace")
+            return self._complain(421, Complaint("wrong color", self.color.value, was))
+        if self._served is None:
+            return self._complain(503, Complaint("starting", "a loaded model", "none yet"), RETRY_AFTER)
+        return None
+
+    def respond(self, exchange: Exchange) -> Answer:
+        """Predict, log, answer; in this order."""
+        try:
+            return self._predict(exchange.body)
+        except Unacceptable as error:
+            return self._complain(error.status, error.complaint)
+        except DependencyError as error:
+            self.metrics.log_failures.inc()
+            complaint = Complaint("prediction log", "a log that can be written", str(error))
+            return self._complain(503, complaint, RETRY_AFTER)
+        except Exception:  # noqa: BLE001 - whatever a model does, the next request is answered
+            incident = uuid.uuid4().hex
+            self.metrics.model_errors.inc()
+            _log.exception("the model failed on a request", incident=incident)
+            complaint = Complaint("internal error", "a prediction", "a failure of the model", id=incident)
+            return self._complain(500, complaint)
+
+    def refuse(self, status: int, error: str, *, expected: str, was: str) -> Answer:
+        headers = RETRY_AFTER if status == 503 else b""
+        return self._complain(status, Complaint(error, expected, was), headers)
+
+    def observe(self, exchange: Exchange, status: int, seconds: float) -> None:
+        self.metrics.observe(exchange.method, exchange.path, status, seconds)
+
+    def health(self) -> dict[str, object]:
+        """What `/health` says."""
+        served = self._served
+        fault = served.log.fault if served else None
+        known: dict[str, object] = {}
+        if served is not None:
+            release = served.loaded.release
+            known = {
+                "model": release.model,
+                "version": release.version,
+                "onnx_sha256": release.onnx_sha256,
+                "feature_set": release.feature_set,
+                "feature_names": served.loaded.feature_names,
+            }
+        return {
+            "status": self.status.value,
+            "live": True,
+            "ready": self.status is ServingStatus.READY and fault is None,
+            "reason": fault or ("" if self.status is ServingStatus.READY else self.status.value),
+            "color": self.color.value,
+            "model": None,
+            "version": None,
+            "onnx_sha256": None,
+            "feature_set": None,
+            **known,
+            "uptime_seconds": round(time.monotonic() - self._began, 3),
+            "memory_bytes": self._process.memory_info().rss,
+            "requests_under_way": self._in_progress(),
+            "prediction_log_bytes": served.log.written_bytes if served else 0,
+        }
+
+    # --------------------------------------------------------------------------------- parts
+
+    def _predict(self, body: bytes) -> Answer:
+        served = self._served
+        if served is None:
+            raise RuntimeError("a request was let in before the model was loaded")
+        request, features = served.decoder.decode(body)
+        received_at = time.time_ns() // 1_000
+        probabilities = served.loaded.model.predict(features)
+        rows = probabilities.tolist()
+        _require_probabilities(probabilities, rows)
+        record = encode_record(
+            request.request_id,
+            request.instrument,
+            received_at,
+            request.replayed,
+            request.ts,
+            features,
+            probabilities,
+        )
+        served.log.append(record)
+        self.metrics.log_bytes.inc(len(record))
+        self._count(probabilities, rows)
+        release = served.loaded.release
+        answer = PredictAnswer(
+            request_id=request.request_id,
+            model=release.model,
+            version=release.version,
+            color=self.color.value,
+            feature_set=release.feature_set,
+            probabilities=rows,
+        )
+        return Answer(200, self._encoder.encode(answer))
+
+    def _count(self, probabilities: NDArray[np.float32], rows: list[list[float]]) -> None:
+        """Count what was served, and how sure the model was."""
+        self.metrics.rows.inc(len(rows))
+        if len(rows) == 1:
+            self.metrics.confidence.observe(max(rows[0]))
+        else:
+            self.metrics.confidence.observe_all(probabilities.max(axis=1))
+
+    def _page(self, exchange: Exchange) -> Answer:
+        if exchange.path not in (b"/health", b"/metrics"):
+            known = "/predict, /health or /metrics"
+            was = exchange.path[:200].decode(errors="replace")
+            return self._complain(404, Complaint("no such path", known, was))
+        if exchange.method != b"GET":
+            return self._wrong_method(exchange, b"GET")
+        if exchange.path == b"/metrics":
+            return Answer(200, self.metrics.page(), CONTENT_TYPE)
+        health = self.health()
+        return Answer(200 if health["ready"] else 503, self._encoder.encode(health))
+
+    def _wrong_method(self, exchange: Exchange, allowed: bytes) -> Answer:
+        complaint = Complaint("wrong method", allowed.decode(), exchange.method.decode(errors="replace"))
+        return self._complain(405, complaint, b"allow: %b\r\n" % allowed)
+
+    def _is_authorized(self, value: bytes) -> bool:
+        is_bearer = value[: len(_BEARER)].lower() == _BEARER
+        return hmac.compare_digest(value[len(_BEARER) :], self._token) and is_bearer
+
+    def _complain(self, status: int, complaint: Complaint, headers: bytes = b"") -> Answer:
+        return Answer(status, self._encoder.encode(complaint), headers=headers)
+
+
+def _require_probabilities(probabilities: NDArray[np.float32], rows: list[list[float]]) -> None:
+    """Refuse what is none; NaN fails each comparison."""
+    if len(rows) == 1:
+        sound = abs(sum(rows[0]) - 1) <= _SUM_TOLERANCE and min(rows[0]) >= 0
+    else:
+        sums = np.abs(probabilities.sum(axis=1) - 1) <= _SUM_TOLERANCE
+        sound = bool(sums.all() and (probabilities >= 0).all())
+    if not sound:
+        raise ValueError(f"expected probabilities from the model, was {rows[:3]}")

@@ -1,0 +1,1 @@
+"""Brings the prediction logs of both colours to the lake."""

@@ -1,0 +1,65 @@
+"""One word from three checks, and its event."""
+
+from __future__ import annotations
+
+from autotrader.domain.verdicts import Finding, Severity
+from autotrader.monitoring.checks import Check, decided, undecided
+from autotrader.monitoring.verdict import Health, HealthVerdict, announce, conclude
+from tests.fakes.events import InMemoryEventLog
+from tests.fakes.training_run import NOW
+
+
+def check(name: str, kind: str, severity: Severity) -> Check:
+    return decided(name, [Finding(kind, severity, f"{kind} is bad")], "well", model="v1.0.0")
+
+
+FINE = [decided(name, [], f"{name} is well", model="v1.0.0") for name in ("drift", "quality", "performance")]
+
+
+def verdict(*checks: Check, retrain: bool = True) -> HealthVerdict:
+    return conclude(checks, market_time=NOW, replay=True, strategy_id="strategy", retrain_on_critical=retrain)
+
+
+def test_all_well_is_healthy() -> None:
+    found = verdict(*FINE)
+    assert (found.health, found.what_to_do, found.model) == (Health.HEALTHY, (), "v1.0.0")
+
+
+def test_what_was_not_looked_at_is_not_healthy() -> None:
+    found = verdict(undecided("drift", "nothing was served"), FINE[1], FINE[2])
+    assert (found.health, found.reason) == (Health.UNDECIDED, "drift: nothing was served")
+
+
+def test_the_worst_check_speaks_and_says_what_to_do() -> None:
+    found = verdict(
+        check("drift", "feature_drift", Severity.CRITICAL), check("quality", "lag", Severity.WARNING), FINE[2]
+    )
+    assert found.health is Health.CRITICAL
+    assert found.reason == "drift: feature_drift is bad"
+    assert found.what_to_do[0].startswith("Compare the moved features")
+    assert "data_pipeline" in found.what_to_do[1]
+
+
+def test_training_again_is_asked_for_only_where_newer_data_could_help_and_the_setting_says_so() -> None:
+    drift, broken = (
+        check("drift", "feature_drift", Severity.CRITICAL),
+        check("quality", "parity", Severity.CRITICAL),
+    )
+    assert verdict(drift, FINE[1], FINE[2]).retrain
+    assert not verdict(drift, FINE[1], FINE[2], retrain=False).retrain
+    assert not verdict(drift, broken, FINE[2]).retrain
+    assert not verdict(FINE[0], broken, FINE[2]).retrain
+    assert not verdict(check("drift", "feature_drift", Severity.WARNING), FINE[1], FINE[2]).retrain
+
+
+def test_a_critical_verdict_is_one_event_a_check() -> None:
+    events = InMemoryEventLog()
+    critical = verdict(check("drift", "feature_drift", Severity.CRITICAL), FINE[1], FINE[2])
+    for run_key in ("10:00", "10:00", "11:00"):
+        announce(critical, events, run_key=run_key, actor="test", at=NOW)
+    assert list(events.events) == ["health/strategy/10:00", "health/strategy/11:00"]
+    event = events.events["health/strategy/10:00"]
+    assert (event.type, event.severity) == ("ALERT", "critical")
+    assert "strategy v1.0.0 is not well: drift: feature_drift is bad" in event.message
+    assert announce(verdict(*FINE), events, run_key="12:00", actor="test", at=NOW) is None
+    assert len(events.events) == 2
