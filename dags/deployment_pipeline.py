@@ -2,6 +2,7 @@
 
 | step | what it does |
 |---|---|
+| sign_off_quant, sign_off_risk | in production, two people decide (or `autotrader approve`) |
 | pre_deploy_checks | gates, digests, signature, features, parity, latency, memory; sign-offs in production |
 | deploy_green | brings the version up in the colour that is not live (ready within 300 s) |
 | run_integration_tests | asks it what callers will ask, and what they must not |
@@ -24,6 +25,7 @@ from airflow.sdk import Asset, dag, task_group, teardown
 
 from autotrader.adapters.airflow_dag import default_args, form, run, run_key, skip
 from autotrader.adapters.airflow_rollout import RolloutStage
+from autotrader.adapters.airflow_sign_off import sign_offs
 from autotrader.pipelines.params import DEPLOYMENT_PIPELINE
 
 MODEL = Asset("model")
@@ -41,7 +43,13 @@ MODEL = Asset("model")
     tags=["autotrader", "deployment"],
 )
 def deployment_pipeline() -> None:
-    checks = RolloutStage(task_id="pre_deploy_checks", stage="pre_deploy_checks", begins=True, inlets=[MODEL])
+    checks = RolloutStage(
+        task_id="pre_deploy_checks",
+        stage="pre_deploy_checks",
+        begins=True,
+        inlets=[MODEL],
+        trigger_rule="none_failed",  # sign-offs are skipped where none are needed
+    )
     green = RolloutStage(task_id="deploy_green", stage="deploy_green")
     tests = RolloutStage(task_id="run_integration_tests", stage="run_integration_tests")
     shadow = RolloutStage(task_id="shadow", stage="shadow")
@@ -64,6 +72,7 @@ def deployment_pipeline() -> None:
             skip(done["reason"])
         return done
 
+    sign_offs() >> checks
     checks >> green >> tests >> shadow >> canary >> gradual_rollout() >> live >> rollback()
 
 

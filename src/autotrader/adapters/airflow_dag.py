@@ -91,6 +91,19 @@ def run_key() -> str:
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in run_id)
 
 
+def requester() -> str:
+    """Who triggered the run: `airflow:<user>` where Airflow knows, else the DAG."""
+    dag_run: Any = get_current_context()["dag_run"]
+    user = getattr(dag_run, "triggering_user_name", None)  # Airflow 3.1 on
+    return f"airflow:{user}" if user else str(dag_run.dag_id)
+
+
+def run_started_at() -> str:
+    """When the run began, wall time, ISO 8601."""
+    dag_run: Any = get_current_context()["dag_run"]
+    return str(dag_run.start_date.isoformat())
+
+
 def mapped(returned: Any) -> list[Any]:
     """What the instances of a mapped task returned, as a list.
 

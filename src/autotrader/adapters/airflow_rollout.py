@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from autotrader.adapters.airflow_dag import conf, fail, run, run_key
+from autotrader.adapters.airflow_dag import conf, fail, requester, run, run_key
 
 POLL_SECONDS = 1.0
 
@@ -67,7 +67,7 @@ class RolloutStage(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         rollout = run_key()
         if self.begins:
-            begun = run("deployment.begin_rollout", run_key=rollout, **conf())
+            begun = run("deployment.begin_rollout", run_key=rollout, requested_by=requester(), **conf())
             self.log.info("%s -> %s", begun["previous_version"], begun["version"])
         else:
             run("deployment.request_stage", rollout=rollout, stage=self.stage)

@@ -9,6 +9,7 @@ from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
 from autotrader.deployment.report import StageLine, lines_of
+from autotrader.deployment.switching import scope_of
 from autotrader.domain.errors import ExitCode
 from autotrader.domain.rollout import FAST, PROFILES, STANDARD, Outcome, Stage
 from autotrader.ports.clock import WallClock
@@ -68,7 +69,9 @@ def deploy(
     if not wait:
         begun = {"rollout": rollout.id, "version": rollout.version}
         return command.Result(begun, f"{rollout.version}: rollout {rollout.id} begins; get_status shows it")
-    end = requests.wait(records, rollout.id, Stage.FINALIZE, clock=clock, timeout_seconds=timeout_seconds)
+    end = requests.wait(
+        records, rollout.id, Stage.FINALIZE, scope_of(settings), clock=clock, timeout_seconds=timeout_seconds
+    )
     stages = lines_of(records, rollout.id)
     text = "\n".join([*map(StageLine.__str__, stages), f"{rollout.version}: {end.reason}"])
     data: dict[str, object] = {

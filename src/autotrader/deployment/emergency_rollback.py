@@ -7,7 +7,7 @@ from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
 from autotrader.deployment.projection import Projection
-from autotrader.deployment.switching import Switching
+from autotrader.deployment.switching import Switching, scope_of
 from autotrader.domain.errors import ExitCode, Refused
 from autotrader.domain.rollout import Outcome, Stage
 from autotrader.ports.clock import WallClock
@@ -57,7 +57,12 @@ def emergency_rollback(
         seconds = clock.monotonic() - began
         if not rollout.state.is_over:
             end = requests.wait(
-                records, rollout.id, Stage.FINALIZE, clock=clock, timeout_seconds=timeout_seconds
+                records,
+                rollout.id,
+                Stage.FINALIZE,
+                scope_of(settings),
+                clock=clock,
+                timeout_seconds=timeout_seconds,
             )
             seconds = clock.monotonic() - began
             if end.outcome is not Outcome.PASS:

@@ -13,8 +13,9 @@ from datetime import datetime
 from uuid import uuid4
 
 from autotrader.deployment import transitions
+from autotrader.deployment.transitions import Scope
 from autotrader.domain.errors import NotFound, Refused, Unreachable
-from autotrader.domain.rollout import Color, Outcome, Profile, RolloutState, Stage
+from autotrader.domain.rollout import PROFILES, Color, Outcome, Profile, RolloutState, Stage, next_stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, Rollout, SlotState, StageRecord
 from autotrader.ports.registry import ModelRegistry, ModelVersion
@@ -156,10 +157,10 @@ def send_on(records: DeploymentRecords, reason: str, *, actor: str, now: datetim
     raise Unreachable("expected to change the rollout, was changed by others all the time: try again")
 
 
-def verdict(records: DeploymentRecords, rollout_id: str, stage: Stage) -> StageVerdict:
+def verdict(records: DeploymentRecords, rollout_id: str, stage: Stage, strategy: Scope) -> StageVerdict:
     """What came of this stage so far.
 
-    A stage that was skipped, since it took on no further instrument, passed.
+    A stage that is skipped, since it takes on no further instrument, passes with the one before.
     """
     rollout = records.find(rollout_id)
     ended = {record.stage: record for record in records.stages(rollout_id)}
@@ -168,10 +169,19 @@ def verdict(records: DeploymentRecords, rollout_id: str, stage: Stage) -> StageV
         return StageVerdict(True, Outcome.FAIL, rollout.reason, record)
     if record is not None and record.outcome is Outcome.PASS:
         return StageVerdict(True, Outcome.PASS, record.reason, record)
-    if rollout.stage.number > stage.number:
+    if _reached(rollout, strategy) > stage.number:
         return StageVerdict(True, Outcome.PASS, "skipped: it takes on no further instrument")
     waiting = "waits for a person" if rollout.state is RolloutState.PAUSED else "under way"
     return StageVerdict(False, None, f"{rollout.stage.value} is {waiting}", record)
+
+
+def _reached(rollout: Rollout, strategy: Scope) -> int:
+    """The stage that it is at, or that follows the one that it passed."""
+    if rollout.stage_outcome is not Outcome.PASS:
+        return rollout.stage.number
+    profile = PROFILES[rollout.profile]
+    following = next_stage(rollout.stage, profile, strategy.instruments, strategy.canaries)
+    return rollout.stage.number if following is None else following.number
 
 
 def take_back(
@@ -216,7 +226,13 @@ def require_controller(records: DeploymentRecords, now: datetime) -> None:
 
 
 def wait(
-    records: DeploymentRecords, rollout_id: str, stage: Stage, *, clock: WallClock, timeout_seconds: float
+    records: DeploymentRecords,
+    rollout_id: str,
+    stage: Stage,
+    strategy: Scope,
+    *,
+    clock: WallClock,
+    timeout_seconds: float,
 ) -> StageVerdict:
     """Wait for the verdict of a stage.
 
@@ -228,7 +244,7 @@ def wait(
     deadline = clock.monotonic() + timeout_seconds
     silent_since: float | None = None
     while True:
-        found = verdict(records, rollout_id, stage)
+        found = verdict(records, rollout_id, stage, strategy)
         if found.is_known:
             return found
         try:

@@ -6,13 +6,23 @@ continued leaves nothing unsupervised.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from autotrader.access.sign_off import (
+    SignOffState,
+    record_from_airflow,
+    request_sign_off,
+    sign_off_state,
+    subject_of,
+)
 from autotrader.command import to_plain
-from autotrader.config.settings import Settings
+from autotrader.config.settings import Environment, Settings
 from autotrader.deployment import requests
+from autotrader.deployment.switching import scope_of
 from autotrader.domain.errors import NotFound
 from autotrader.domain.rollout import PROFILES, RolloutState, Stage
+from autotrader.ports.approvals import Approvals, Decision, Role
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.registry import ModelRegistry
@@ -25,6 +35,7 @@ def begin_rollout(
     run_key: str,
     model_version: str,
     profile: str,
+    requested_by: str = ACTOR,
     settings: Settings,
     records: DeploymentRecords,
     registry: ModelRegistry,
@@ -41,11 +52,46 @@ def begin_rollout(
         profile=PROFILES[profile],
         goal=Stage.PRE_DEPLOY_CHECKS,
         reason=f"run {run_key} of deployment_pipeline",
-        actor=ACTOR,
+        actor=requested_by,
         now=clock.now(),
         rollout_id=run_key,
     )
     return {"rollout": rollout.id, "version": rollout.version, "previous_version": rollout.previous_version}
+
+
+def sign_off_needed(
+    *, model_version: str, settings: Settings, registry: ModelRegistry, approvals: Approvals, clock: WallClock
+) -> dict[str, Any]:
+    """Whether people still have to sign for this version in this environment."""
+    if settings.environment is not Environment.PRODUCTION:
+        return {"needed": False, "reason": f"{settings.environment.value} asks for no sign-off"}
+    version = requests.deployable(registry, settings.strategy.strategy_id, model_version)
+    state = sign_off_state(approvals, version, now=clock.now())
+    return {"needed": state.state is not SignOffState.APPROVED, "reason": state.reason}
+
+
+def record_sign_off(
+    *,
+    model_version: str,
+    role: Role,
+    decision: Decision,
+    reason: str,
+    user: str,
+    requested_by: str,
+    asked_at: datetime,
+    settings: Settings,
+    registry: ModelRegistry,
+    approvals: Approvals,
+    clock: WallClock,
+) -> dict[str, Any]:
+    """Record what a person answered in Airflow; the request is opened if it is not yet."""
+    version = requests.deployable(registry, settings.strategy.strategy_id, model_version)
+    subject, now = subject_of(version), clock.now()
+    request_sign_off(approvals, subject, submitted_by=requested_by, now=now, asked_at=asked_at)
+    state = record_from_airflow(
+        approvals, subject, user=user, role=role, decision=decision, reason=reason, now=now
+    )
+    return {"state": state.state.value, "reason": state.reason}
 
 
 def request_stage(
@@ -56,9 +102,11 @@ def request_stage(
     return {"rollout": rollout, "stage": stage}
 
 
-def stage_verdict(*, rollout: str, stage: str, records: DeploymentRecords) -> dict[str, Any]:
+def stage_verdict(
+    *, rollout: str, stage: str, settings: Settings, records: DeploymentRecords
+) -> dict[str, Any]:
     """What is known of the stage so far: `is_known`, `outcome`, `reason`, `record`."""
-    plain: dict[str, Any] = to_plain(requests.verdict(records, rollout, Stage(stage)))
+    plain: dict[str, Any] = to_plain(requests.verdict(records, rollout, Stage(stage), scope_of(settings)))
     return plain
 
 

@@ -33,6 +33,8 @@ STEPS: dict[str, str] = {
     "training.validate_model": "autotrader.pipelines.training_steps:validate_model",
     "training.register_model": "autotrader.pipelines.training_steps:register_model",
     "training.trigger_deployment": "autotrader.pipelines.training_steps:trigger_deployment",
+    "deployment.sign_off_needed": "autotrader.pipelines.deployment_steps:sign_off_needed",
+    "deployment.record_sign_off": "autotrader.pipelines.deployment_steps:record_sign_off",
     "deployment.begin_rollout": "autotrader.pipelines.deployment_steps:begin_rollout",
     "deployment.request_stage": "autotrader.pipelines.deployment_steps:request_stage",
     "deployment.stage_verdict": "autotrader.pipelines.deployment_steps:stage_verdict",

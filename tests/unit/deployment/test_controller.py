@@ -12,7 +12,7 @@ from autotrader.domain.errors import BadData, Refused, Unreachable
 from autotrader.domain.rollout import FAST, STANDARD, Color, Outcome, RolloutState, Stage
 from autotrader.ports.deployment import Rollout
 from autotrader.ports.registry import Alias, ModelStatus
-from tests.unit.deployment.doubles import INSTRUMENTS, MODEL, PASSED, Deployment
+from tests.unit.deployment.doubles import INSTRUMENTS, MODEL, PASSED, STRATEGY, Deployment
 
 BAD = StageResult(Outcome.FAIL, "3 of 100 requests failed", {"errors": 3})
 UNSURE = StageResult(Outcome.INCONCLUSIVE, "no request was answered")
@@ -109,7 +109,7 @@ def test_each_stage_takes_on_its_share_and_none_loses_an_instrument(live: Deploy
         Stage.FULL: 6,
         Stage.FINALIZE: 6,
     }
-    assert requests.verdict(live.records, rollout.id, Stage.QUARTER).outcome is Outcome.PASS
+    assert requests.verdict(live.records, rollout.id, Stage.QUARTER, STRATEGY).outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize("stage", [Stage.SHADOW, Stage.CANARY, Stage.HALF, Stage.FULL])
@@ -307,3 +307,20 @@ def test_a_colour_that_died_is_started_again_unless_it_is_on_trial(live: Deploym
     live.clock.move(10)
     live.controller.tick()
     assert live.target.running == {Color.BLUE: first}
+
+
+def test_whoever_asks_stage_by_stage_hears_of_each_that_it_passed_or_was_skipped(live: Deployment) -> None:
+    rollout = begin(live, live.versions[1], goal=Stage.PRE_DEPLOY_CHECKS)
+    heard = []
+    for stage in Stage:
+        requests.go_to(live.records, rollout.id, stage, actor="a run", now=live.clock.now())
+        for _ in range(60):
+            verdict = requests.verdict(live.records, rollout.id, stage, STRATEGY)
+            if verdict.is_known:
+                break
+            live.controller.tick()
+            live.clock.move(1)
+        heard.append((stage, verdict.outcome, verdict.reason.startswith("skipped")))
+    assert [outcome for _, outcome, _ in heard] == [Outcome.PASS] * len(Stage)
+    assert [stage for stage, _, skipped in heard if skipped] == [Stage.QUARTER]
+    assert live.records.find(rollout.id).state is RolloutState.COMPLETED

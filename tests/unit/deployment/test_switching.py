@@ -148,19 +148,17 @@ def test_traffic_is_switched_back_by_hand_from_the_colour_that_is_live(
 
 
 def test_a_version_is_brought_up_waited_for_and_switched_to(live: Deployment, settings: Settings) -> None:
-    ports = {"records": live.records, "clock": live.clock}
+    ports = {"settings": settings, "records": live.records, "clock": live.clock}
     with pytest.raises(Refused, match="expected environment dev"):
         deploy_green(
             model_version=live.versions[2],
             environment=Environment.PRODUCTION,
-            settings=settings,
             registry=live.registry,
             **ports,
         )
     up = deploy_green(
         model_version="latest",
         environment=Environment.DEV,
-        settings=settings,
         registry=live.registry,
         **ports,
     )
@@ -176,9 +174,9 @@ def test_a_version_is_brought_up_waited_for_and_switched_to(live: Deployment, se
     assert live.registry.get(MODEL, "champion").semver == live.versions[2]
 
 
-def test_waiting_for_nothing_says_so(live: Deployment) -> None:
+def test_waiting_for_nothing_says_so(live: Deployment, settings: Settings) -> None:
     with pytest.raises(NotFound, match="deploy_green"):
-        wait_for_ready(timeout=0, records=live.records, clock=live.clock)
+        wait_for_ready(timeout=0, settings=settings, records=live.records, clock=live.clock)
 
 
 def test_deploy_refuses_a_version_that_failed(live: Deployment, settings: Settings) -> None:

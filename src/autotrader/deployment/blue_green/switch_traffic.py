@@ -6,7 +6,7 @@ from autotrader import command
 from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
-from autotrader.deployment.switching import Switching
+from autotrader.deployment.switching import Switching, scope_of
 from autotrader.domain.errors import ExitCode, Refused
 from autotrader.domain.rollout import Color, Outcome, Stage
 from autotrader.ports.clock import WallClock
@@ -65,7 +65,9 @@ def switch_traffic(
         )
     else:
         requests.go_to(records, rollout.id, Stage.FINALIZE, actor=operator(), now=clock.now())
-    end = requests.wait(records, rollout.id, Stage.FINALIZE, clock=clock, timeout_seconds=timeout)
+    end = requests.wait(
+        records, rollout.id, Stage.FINALIZE, scope_of(settings), clock=clock, timeout_seconds=timeout
+    )
     passed = end.outcome is Outcome.PASS
     data = {"live": rollout.version if passed else None, "color": to_env, "reason": end.reason}
     return command.Result(data, end.reason, ExitCode.DONE if passed else ExitCode.FAILED)
