@@ -1,6 +1,9 @@
-"""Backtest: one signal, 200 variants with their signals, against numpy and pandas in the same run.
+"""Backtest: one signal, 200 variants with their signals, against others in the same run.
 
     python benchmarks/backtest.py
+
+The others are numpy and pandas, and vectorbt and backtesting.py where `benchmarks/alternatives.sh` has
+put them; those live in a process of their own, and what is timed is one request to it.
 
 Recorded minutes of BTCUSDT (154,080) where they are, else a random walk of that length. The score
 is the last hour's return in units of its spread: it persists, as a model's does. The noise measure
@@ -9,8 +12,10 @@ is the worst case: independent scores, a trade every few minutes.
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import os
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+from alternatives.process import Alternatives, installed, save
 from timing import compare, emit
 
 from autotrader.execution.arrays import Floats, Times
@@ -40,6 +46,7 @@ VARIANTS = [
     for minutes in np.linspace(15, 240, 10)
 ]
 YEAR = 525_600.0
+ELSEWHERE = ("vectorbt", "backtesting")
 
 
 @dataclass(frozen=True)
@@ -123,50 +130,40 @@ def pandas_backtest(bars: Bars, position: Floats) -> dict[str, float]:
     }
 
 
+@contextlib.contextmanager
+def alternatives(bars: Bars, score: Floats, position: Floats) -> Iterator[Alternatives | None]:
+    """The process with vectorbt and backtesting.py, if they are there."""
+    if not installed():
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data = save(
+            Path(folder) / "data.npz",
+            ts=bars.ts,
+            open=bars.open,
+            close=bars.close,
+            volume=bars.volume,
+            score=score,
+            position=position,
+            entry=[v.entry_score for v in VARIANTS],
+            hold=[v.holding // timedelta(minutes=1) for v in VARIANTS],
+            rate=RATE,
+            capital=CAPITAL,
+        )
+        with Alternatives(data) as process:
+            yield process
+
+
 def main() -> None:
     bars = read_bars()
     smooth = last_hour_score(bars.close)
     noise = np.tanh(0.3 * np.random.default_rng(0).normal(size=len(smooth)))
     position = target_positions(bars.ts, smooth, sizing=ONE)
     ours = backtest(*bars.columns, position, costs=COSTS, capital=CAPITAL)
-    theirs = numpy_backtest(bars, position)
     assert np.array_equal(position, numpy_positions(smooth, ONE)), "the contenders trade differently"
-    about = {
-        "source": bars.source,
-        "bars": len(smooth),
-        "processors": os.cpu_count(),
-        "sharpe": {"ours": round(ours.metrics.sharpe, 3), "numpy": round(theirs["sharpe"], 3)},
-        "not_installed": [n for n in ("vectorbt", "backtesting") if not importlib.util.find_spec(n)],
-    }
-    emit(
-        about
-        | compare(
-            "backtest.one_signal",
-            {
-                "ours": lambda: backtest(*bars.columns, position, costs=COSTS, capital=CAPITAL),
-                "numpy": lambda: numpy_backtest(bars, position),
-                "pandas": lambda: pandas_backtest(bars, position),
-            },
-            rounds=31,
-            warmup=3,
-        )
-    )
-    for name, score in (("backtest.200_variants", smooth), ("backtest.200_variants_of_noise", noise)):
-
-        def numpy_variants(score: Floats = score) -> list[dict[str, float]]:
-            return [numpy_backtest(bars, numpy_positions(score, v)) for v in VARIANTS]
-
-        def variants(threads: int | None, score: Floats = score) -> object:
-            return backtest_variants(
-                *bars.columns, score, variants=VARIANTS, costs=COSTS, capital=CAPITAL, threads=threads
-            )
-
-        contenders = {
-            "ours": lambda: variants(None),
-            "ours_one_thread": lambda: variants(1),
-            "numpy": numpy_variants,
-        }
-        emit(compare(name, contenders, rounds=5))
+    with alternatives(bars, smooth, position) as others:
+        measure_one_signal(bars, position, others)
+        measure_variants(bars, smooth, noise, others)
     found = backtest_variants(*bars.columns, smooth, variants=VARIANTS, costs=COSTS, capital=CAPITAL)
     emit(
         compare(
@@ -179,6 +176,62 @@ def main() -> None:
             },
         )
     )
+
+
+def measure_one_signal(bars: Bars, position: Floats, others: Alternatives | None) -> None:
+    ours = backtest(*bars.columns, position, costs=COSTS, capital=CAPITAL).metrics
+    theirs = numpy_backtest(bars, position)
+    sharpe, net_return = {"ours": ours.sharpe, "numpy": theirs["sharpe"]}, {"ours": ours.net_return}
+    contenders: dict[str, Callable[[], object]] = {
+        "ours": lambda: backtest(*bars.columns, position, costs=COSTS, capital=CAPITAL),
+        "numpy": lambda: numpy_backtest(bars, position),
+        "pandas": lambda: pandas_backtest(bars, position),
+    }
+    if others is not None:
+        of_vectorbt = others.do("vectorbt_one_signal")
+        sharpe["vectorbt"], net_return["vectorbt"] = of_vectorbt["sharpe"], of_vectorbt["net_return"]
+        net_return["backtesting"] = others.do("backtesting_one_signal")["net_return"]
+        contenders["vectorbt"] = others.contender("vectorbt_one_signal")
+    about = {
+        "source": bars.source,
+        "bars": len(position),
+        "processors": os.cpu_count(),
+        "sharpe": {name: round(value, 3) for name, value in sharpe.items()},
+        "net_return": {name: round(value, 4) for name, value in net_return.items()},
+    }
+    emit(
+        about | compare("backtest.one_signal", contenders, rounds=15, warmup=2, settle=2, elsewhere=ELSEWHERE)
+    )
+    emit(
+        compare(
+            "backtest.one_signal_in_caches_of_others", contenders, rounds=15, warmup=2, elsewhere=ELSEWHERE
+        )
+    )
+    if others is not None:
+        slow = {"ours": contenders["ours"], "backtesting": others.contender("backtesting_one_signal")}
+        emit(compare("backtest.one_signal_by_events", slow, rounds=3, settle=1, elsewhere=ELSEWHERE))
+
+
+def measure_variants(bars: Bars, smooth: Floats, noise: Floats, others: Alternatives | None) -> None:
+    for name, score in (("backtest.200_variants", smooth), ("backtest.200_variants_of_noise", noise)):
+
+        def numpy_variants(score: Floats = score) -> list[dict[str, float]]:
+            return [numpy_backtest(bars, numpy_positions(score, v)) for v in VARIANTS]
+
+        def variants(threads: int | None, score: Floats = score) -> object:
+            return backtest_variants(
+                *bars.columns, score, variants=VARIANTS, costs=COSTS, capital=CAPITAL, threads=threads
+            )
+
+        ways: dict[str, Callable[[], object]] = {
+            "ours": lambda: variants(None),
+            "ours_one_thread": lambda: variants(1),
+            "numpy": numpy_variants,
+        }
+        emit(compare(name, ways, rounds=5))
+    if others is not None:
+        slow = {"ours": lambda: variants(None, smooth), "vectorbt": others.contender("vectorbt_200_variants")}
+        emit(compare("backtest.200_variants_against_vectorbt", slow, rounds=1, elsewhere=ELSEWHERE))
 
 
 if __name__ == "__main__":

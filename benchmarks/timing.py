@@ -3,17 +3,21 @@
     emit(compare("lake.read", {"ours": read_lake, "file": read_file}, rounds=9))
 
 The first contender is ours; each ratio is the median over rounds of ours / the other in the same
-round, so that a machine that is busy for a while slows both.
+round, so that a machine that is busy for a while slows both. Each round another contender begins:
+who runs after what another left in the processor's caches changes from round to round. Garbage is
+collected between rounds, never within one: a collection walks the whole heap, and whoever ran next
+would be timed with empty caches.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 
 def compare(
@@ -23,6 +27,8 @@ def compare(
     rounds: int = 7,
     warmup: int = 1,
     prepare: Callable[[str], object] | None = None,
+    settle: int = 0,
+    elsewhere: Collection[str] = (),
 ) -> dict[str, object]:
     """Time the contenders in turns.
 
@@ -36,35 +42,57 @@ def compare(
         Turns that count, and turns before them that do not.
     prepare : Callable or None
         Called with the label before each turn, outside the timing.
+    settle : int
+        Runs of the contender right before the timed one of each turn: with one or more it finds its
+        own data in the caches, as when it is called again and again; with none that of the others.
+    elsewhere : collection of str
+        Labels of contenders that work in another process, whose processor time is not known here.
 
     Returns
     -------
     dict
         `name`, `rounds`, `load_average` of the machine, `median_ms`, `best_ms` and, of ours against
-        each other, `ratio`.
+        each other, `ratio`; `cpu_ms` and `cpu_ratio` are the same of processor time (user and system,
+        all threads), which says less of the machine's other work.
     """
     seconds: dict[str, list[float]] = {label: [] for label in contenders}
+    cpu_seconds: dict[str, list[float]] = {label: [] for label in contenders if label not in elsewhere}
+    labels = list(contenders)
     for turn in range(warmup + rounds):
-        for label, run in contenders.items():
-            if prepare is not None:
-                prepare(label)
-            elapsed = _time_once(run)
-            if turn >= warmup:
-                seconds[label].append(elapsed)
-    ours = next(iter(contenders))
+        with _garbage_kept():
+            for k in range(len(labels)):
+                label = labels[(turn + k) % len(labels)]
+                if prepare is not None:
+                    prepare(label)
+                for _ in range(settle):
+                    contenders[label]()
+                begin, used = time.perf_counter(), time.process_time()
+                contenders[label]()
+                elapsed, used = time.perf_counter() - begin, time.process_time() - used
+                if turn >= warmup:
+                    seconds[label].append(elapsed)
+                    if label not in elsewhere:
+                        cpu_seconds[label].append(used)
     return {
         "name": name,
         "rounds": rounds,
         "load_average": round(os.getloadavg()[0], 1),
         "median_ms": {label: _ms(statistics.median(taken)) for label, taken in seconds.items()},
         "best_ms": {label: _ms(min(taken)) for label, taken in seconds.items()},
-        "ratio": {
-            f"{ours}/{label}": round(
-                statistics.median(a / b for a, b in zip(seconds[ours], taken, strict=True)), 4
-            )
-            for label, taken in seconds.items()
-            if label != ours
-        },
+        "cpu_ms": {label: _ms(statistics.median(used)) for label, used in cpu_seconds.items()},
+        "ratio": _ratios(seconds),
+        "cpu_ratio": _ratios(cpu_seconds),
+    }
+
+
+def _ratios(taken: Mapping[str, list[float]]) -> dict[str, float]:
+    """Of the first contender to each other, round by round."""
+    ours, *others = taken
+    return {
+        f"{ours}/{label}": round(
+            statistics.median(a / b for a, b in zip(taken[ours], taken[label], strict=True)), 4
+        )
+        for label in others
     }
 
 
@@ -73,14 +101,14 @@ def emit(measure: Mapping[str, object]) -> None:
     print(json.dumps(measure), flush=True)
 
 
-def _time_once(run: Callable[[], object]) -> float:
+@contextlib.contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect now, and not again until the end of the block."""
     gc.collect()
     collecting = gc.isenabled()
     gc.disable()
     try:
-        begin = time.perf_counter()
-        run()
-        return time.perf_counter() - begin
+        yield
     finally:
         if collecting:
             gc.enable()

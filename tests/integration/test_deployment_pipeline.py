@@ -51,6 +51,7 @@ class Live:
     """A stack with a version live on it."""
 
     settings: Settings
+    environment: Mapping[str, str]
     api: AirflowApi
     summary: Mapping[str, Any]
 
@@ -60,7 +61,12 @@ class Live:
 
     def command(self, *words: str) -> tuple[int, Any, str]:
         done = subprocess.run(
-            [sys.executable, "-m", *words, "--json"], capture_output=True, text=True, check=False, cwd=ROOT
+            [sys.executable, "-m", *words, "--json"],
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
         )
         return done.returncode, json.loads(done.stdout) if done.stdout.strip() else None, done.stderr
 
@@ -128,7 +134,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             assert done.returncode == 0, done.stderr[-4000:]
             settings = load_settings()
             with services.airflow_client(settings) as api:
-                yield Live(settings, api, json.loads(done.stdout.splitlines()[-1]))
+                yield Live(settings, dict(os.environ), api, json.loads(done.stdout.splitlines()[-1]))
         finally:
             services.stop(load_settings())
 
@@ -229,7 +235,9 @@ def test_a_version_that_failed_is_refused(live: Live) -> None:
     assert "failed" in errors
 
 
-def test_a_rollout_by_command_survives_a_controller_that_is_killed(live: Live, second: str) -> None:
+def test_a_rollout_by_command_survives_a_controller_that_is_killed(
+    live: Live, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, begun, errors = live.command(
         "autotrader.deployment.deploy", "--version", second, "--profile", "fast", "--no-wait"
     )
@@ -243,6 +251,8 @@ def test_a_rollout_by_command_survives_a_controller_that_is_killed(live: Live, s
     assert controller is not None
     controller.kill()
     controller.wait(10)
+    for name, value in live.environment.items():
+        monkeypatch.setenv(name, value)
     services.start_controller(live.settings)
     live.wait_until_over()
     ended = live.container.deployment_records.find(begun["rollout"])

@@ -126,14 +126,20 @@ def account(
         raise BadData(f"expected arrays of {n} bars, were {wrong}")
     if not (capital > 0 and math.isfinite(capital)):
         raise BadData(f"expected capital above zero, was {capital}")
-    opens_us = microseconds(ts)
+    # One type of argument, one compilation: whole numbers come as integers, columns of a table strided.
+    open_, close, volume, position = (
+        np.ascontiguousarray(column, np.float64) for column in (open_, close, volume, position)
+    )
+    capital, opens_us = float(capital), np.ascontiguousarray(microseconds(ts))
     if not are_bars(opens_us, open_, close):
         raise BadData("expected increasing ts and finite prices above zero, were not in every bar")
-    rows, targets = np.empty(n, np.int64), np.empty(n)
-    changes = find_changes(position, rows, targets)
+    # Counted first: room for a change at every bar is memory that the system hands out anew each time.
+    changes = count_changes(position)
     if changes < 0:
         raise BadData("expected targets in [-1, 1], were not in every bar")
-    equity, room = np.empty(n), Fills.room_for(n)
+    rows, targets = np.empty(changes + 1, np.int64), np.empty(changes + 1)
+    find_changes(position, rows, targets)
+    equity, room = np.empty(n), Fills.room_for(changes)
     count, trading, borrowing = keep_books(
         opens_us,
         open_,
@@ -161,32 +167,41 @@ def rates(costs: Costs) -> tuple[float, float, float]:
 @njit
 def are_bars(opens_us: Integers, open_: Floats, close: Floats) -> bool:
     """Whether opens increase and all prices are finite and above zero."""
-    good = True
+    # Counted rather than conjoined: sums are what the compiler makes vector instructions of.
+    wrong = 0
     for i in range(len(close)):
-        good &= (open_[i] > 0.0) & (open_[i] < math.inf) & (close[i] > 0.0) & (close[i] < math.inf)
+        wrong += not open_[i] > 0.0
+        wrong += not open_[i] < math.inf
+        wrong += not close[i] > 0.0
+        wrong += not close[i] < math.inf
     for i in range(1, len(close)):
-        good &= opens_us[i] > opens_us[i - 1]
-    return good
+        wrong += not opens_us[i] > opens_us[i - 1]
+    return wrong == 0
 
 
 @njit
-def find_changes(position: Floats, rows: Integers, targets: Floats) -> int:
-    """Rows at whose close the target changes, and to what; flat before the first.
+def count_changes(position: Floats) -> int:
+    """How often the target changes, beginning flat; -1 if one is not in [-1, 1]."""
+    changes, outside = 0, 0
+    for i in range(len(position)):
+        outside += not abs(position[i]) <= 1.0
+    for i in range(1, len(position)):
+        changes += position[i] != position[i - 1]
+    if outside:
+        return -1
+    return changes + (len(position) > 0 and position[0] != 0.0)
 
-    Returns
-    -------
-    int
-        Number of changes, or -1 if a target is not in [-1, 1].
-    """
-    count, before, good = 0, 0.0, True
+
+@njit
+def find_changes(position: Floats, rows: Integers, targets: Floats) -> None:
+    """Rows at whose close the target changes, and to what, into room for one more than there are."""
+    count, before = 0, 0.0
     for i in range(len(position)):
         target = position[i]
-        good &= abs(target) <= 1.0
         # Written always and counted sometimes: no branch to predict wrongly.
         rows[count], targets[count] = i, target
         count += target != before
         before = target
-    return count if good else -1
 
 
 @njit

@@ -60,15 +60,21 @@ def file_sha256(path: Path) -> str:
 def stored_result(folder: Path, kind: type[T]) -> T | None:
     """The result in a published folder; None where nothing is published.
 
+    The folder's own time of change becomes now, which says that the result is still of use.
+
     Raises
     ------
     BadData
         If the file is there but cannot be read as `kind`.
+    Rejected
+        If the storage does not let us.
     """
     try:
         text = (folder / RESULT_FILE).read_text()
     except FileNotFoundError:
         return None
+    with storage_errors(f"mark {folder} as used"):
+        os.utime(folder)
     try:
         data = json.loads(text)
     except ValueError:
@@ -107,13 +113,32 @@ def published(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; waits for another holder on this machine, and ends with the process."""
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file alone on this machine; the hold ends with the process.
+
+    Raises
+    ------
+    BlockingIOError
+        If it is held, and we are not to wait.
+    """
+    with _held(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB):
+        yield
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold a lock file beside others that share it; waits for one that has it alone."""
+    with _held(path, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def _held(path: Path, operation: int) -> Iterator[None]:
     with storage_errors(f"lock {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, operation)
         yield
 
 

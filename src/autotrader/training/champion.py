@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from autotrader.domain.bars import parse_utc
+from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.dataset import Dataset, Rows
-from autotrader.training.export import OnnxModel
 from autotrader.training.folds import Forecasts
 
 

@@ -12,6 +12,7 @@ and makes the two copies equal.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import warnings
@@ -24,10 +25,10 @@ from numpy.typing import NDArray
 
 from autotrader.command import to_plain
 from autotrader.domain.errors import BadData
+from autotrader.registry.onnx_model import INPUT
 from autotrader.training.calibration import Calibration, Probabilities
 
 CLASSES = (-1, 0, 1)
-INPUT = "features"
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int8]
@@ -63,6 +64,15 @@ class Classifier(Protocol):
         ...
 
 
+@functools.cache
+def _thread_pools() -> Any:
+    """Pools of the libraries that scikit-learn computes with; to find them takes 13 ms, so once."""
+    import sklearn.ensemble  # noqa: F401 - loads them all
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
+
+
 class SklearnClassifier:
     """A scikit-learn estimator; its native copy is a skops file."""
 
@@ -74,12 +84,11 @@ class SklearnClassifier:
 
     def fit(self, features: Features, label: Labels) -> None:
         from sklearn.exceptions import ConvergenceWarning
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         _require_classes(label)
         # A search meets settings that need more iterations than they are given; such a model is
         # judged as it is.
-        with threadpool_limits(self._threads), warnings.catch_warnings():
+        with _thread_pools().limit(limits=self._threads), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._estimator.fit(features, label)
         for trees in getattr(self._estimator, "_predictors", []):
@@ -87,9 +96,7 @@ class SklearnClassifier:
                 tree.nodes["num_threshold"] = _round_down(tree.nodes["num_threshold"])
 
     def probabilities(self, features: Features) -> Probabilities:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(self._threads):
+        with _thread_pools().limit(limits=self._threads):
             result: Probabilities = self._estimator.predict_proba(features).astype(np.float64, copy=False)
         return result
 

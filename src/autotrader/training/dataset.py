@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData
+from autotrader.execution.arrays import Floats, Times
+from autotrader.execution.prices import PriceBars
+from autotrader.execution.strategy import VOLATILITY_FEATURE
 from autotrader.training.artifacts import file_sha256
 
-Floats = NDArray[np.float64]
-Times = NDArray[np.datetime64]
 Rows = NDArray[np.int64]
-
-# Sizing looks at it, in the backtest as in the trader: standard deviation of one bar's return.
-VOLATILITY_FEATURE = "volatility_200"
 
 ROW = np.dtype(
     [
@@ -51,7 +49,7 @@ class InstrumentRows:
         Every n-th of them on the time grid.
     without_features, warming_up, without_label : int
         Sampled rows that were dropped: no row in the feature store; a feature is missing; the
-        horizon is not there in full.
+        label is not known, for want of a full horizon or of a volatility.
     rows : int
         What is left.
     """
@@ -80,6 +78,8 @@ class PreparedData:
         Of the rows, UTC.
     as_of : datetime
         Market time; nothing that became known later is in the data.
+    labels : str
+        Rule of the labels, as the settings put it; horizon and costs apart.
     feature_lookback : int
         Bars that a feature remembers, at most.
     feature_names : tuple of str
@@ -105,6 +105,7 @@ class PreparedData:
     interval: Interval
     horizon_minutes: int
     round_trip_cost_bps: float
+    labels: str
     sample_every_bars: int
     feature_set: str
     feature_lookback: int
@@ -126,21 +127,6 @@ class PreparedData:
         return "SIMULATED" in self.sources
 
 
-@dataclass(frozen=True, slots=True)
-class PriceBars:
-    """Prices of one instrument: ts (bar open), open, close, volume; one element a bar."""
-
-    ts: Times
-    open: Floats
-    close: Floats
-    volume: Floats
-
-    def between(self, first: int, stop: int) -> PriceBars:
-        """Bars [first, stop), without a copy."""
-        window = slice(first, stop)
-        return PriceBars(self.ts[window], self.open[window], self.close[window], self.volume[window])
-
-
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A frozen training set, open for reading. Rows are sorted by ts, then instrument.
@@ -158,7 +144,7 @@ class Dataset:
         Row of the bar in `bars(instrument)`.
     label : int8[n]
     forward_return : float64[n]
-        Simple gross return over the horizon.
+        Simple gross return until `end_ts`: over the horizon, or to the barrier that came first.
     """
 
     prepared: PreparedData

@@ -19,6 +19,8 @@ import structlog
 from autotrader.command import to_plain
 from autotrader.config.settings import StrategySettings, TrainingSettings
 from autotrader.domain.errors import BadData
+from autotrader.execution.arrays import Floats
+from autotrader.execution.strategy import COST_MULTIPLE, VOLATILITY_FEATURE, StrategyRules
 from autotrader.training.artifacts import (
     content_key,
     exclusive,
@@ -30,7 +32,7 @@ from autotrader.training.artifacts import (
 )
 from autotrader.training.backtest import BacktestResult
 from autotrader.training.champion import ask_champion
-from autotrader.training.dataset import VOLATILITY_FEATURE, Dataset, Floats, PreparedData, open_dataset
+from autotrader.training.dataset import Dataset, PreparedData, open_dataset
 from autotrader.training.export import ModelFiles
 from autotrader.training.fitting import Recipe
 from autotrader.training.folds import (
@@ -50,7 +52,7 @@ from autotrader.training.statistics import (
     sharpe_standard_error,
     total_difference,
 )
-from autotrader.training.strategy import COST_MULTIPLE, StrategyRules, hold, trade
+from autotrader.training.strategy import hold, trade
 from autotrader.training.windows import evaluation_folds
 
 log = structlog.get_logger(__name__)
@@ -151,13 +153,13 @@ def evaluate_models(
     best = max((s.best for s in searches), key=lambda t: t.skill or 0.0)
     recipe = Recipe(best.family, best.parameters, training.seed, threads)
     training_key = content_key(
-        "model 1", prepared.sha256, prepared.feature_set, recipe.family, recipe.parameters, recipe.seed,
-        software(), training.lookback_days, training.fold_days, training.evaluation_days,
+        "model 2", prepared.sha256, prepared.labels, prepared.feature_set, recipe.family, recipe.parameters,
+        recipe.seed, software(), training.lookback_days, training.fold_days, training.evaluation_days,
         strategy.horizon_minutes, strategy.round_trip_cost_bps,
     )  # fmt: skip
     champion_digest = file_sha256(champion_onnx) if champion_onnx else None
     folder = work / "evaluation" / content_key(training_key, champion_digest, strategy.allocated_capital)
-    parts = work / "folds" / training_key
+    parts = folds_folder(work, training_key)
     with exclusive(work / "evaluation" / f"{folder.name}.lock"):
         existing = stored_result(folder, Evaluation)
         if existing is not None:
@@ -195,6 +197,11 @@ def evaluate_models(
             )
             write_result(staging, evaluation)
     return evaluation
+
+
+def folds_folder(work: Path, training_key: str) -> Path:
+    """Where the folds of the model with that key lie, its files among them."""
+    return work / "folds" / training_key
 
 
 def _judge(
@@ -288,8 +295,9 @@ def _difference(model: BacktestResult, other: BacktestResult, lags: int) -> Diff
 def _save_curves(
     path: Path, curves: Mapping[str, BacktestResult], forecasts: Forecasts, data: Dataset
 ) -> None:
-    """Equity of every path at its bars, and forecasts with what happened."""
+    """Equity of every path at its bars, and forecasts by data set row, with what happened."""
     arrays: dict[str, Any] = {
+        "rows": forecasts.rows,
         "probabilities": forecasts.probabilities,
         "label": data.label[forecasts.rows],
     }
@@ -322,6 +330,7 @@ def _metadata(
         "interval": prepared.interval.value,
         "horizon_minutes": str(prepared.horizon_minutes),
         "round_trip_cost_bps": str(prepared.round_trip_cost_bps),
+        "labels": prepared.labels,
         "decide_every_bars": str(prepared.sample_every_bars),
         "volatility_feature": VOLATILITY_FEATURE,
         "cost_multiple": str(COST_MULTIPLE),

@@ -18,14 +18,13 @@ import numpy as np
 from autotrader.data.files import write_atomically
 from autotrader.domain.errors import BadData, Refused
 from autotrader.domain.thresholds import GATES
+from autotrader.registry.onnx_model import OUTPUT, OnnxModel
 from autotrader.training.artifacts import file_sha256
 from autotrader.training.calibration import FLOOR, Calibration, Probabilities
-from autotrader.training.classifiers import INPUT, Classifier, Features, load_native
+from autotrader.training.classifiers import Classifier, Features, load_native
 
-OUTPUT = "probabilities"
 ONNX_FILE = "model.onnx"
 NATIVE_STEM = "model"
-MAXIMUM_DIFFERENCE = GATES.onnx_difference
 _ROWS_ONE_BY_ONE = 64
 
 
@@ -140,10 +139,13 @@ def compare_copies(files: ModelFiles, features: Features) -> OnnxEquality:
     difference = _largest(batch - native)
     single_difference = _largest(single - batch[: len(single)])
     ordered = np.sort(native, axis=1)
-    clear = ordered[:, -1] - ordered[:, -2] > 2 * MAXIMUM_DIFFERENCE
+    bound = GATES.onnx_difference
+    clear = ordered[:, -1] - ordered[:, -2] > 2 * bound
     disagreements = int((clear & (batch.argmax(axis=1) != native.argmax(axis=1))).sum())
     equal = (
-        difference <= MAXIMUM_DIFFERENCE and single_difference <= MAXIMUM_DIFFERENCE and disagreements == 0
+        difference <= GATES.onnx_difference
+        and single_difference <= GATES.onnx_difference
+        and disagreements == 0
     )
     return OnnxEquality(
         rows=len(features),
@@ -151,54 +153,9 @@ def compare_copies(files: ModelFiles, features: Features) -> OnnxEquality:
         argmax_disagreements=disagreements,
         single_row_difference=single_difference,
         equal=equal,
-        reason=f"ONNX and native copy differ by at most {difference:.1e} (bound {MAXIMUM_DIFFERENCE:.0e}) "
+        reason=f"ONNX and native copy differ by at most {difference:.1e} (bound {bound:.0e}) "
         f"on {len(features):,} real rows; {disagreements} other decisions",
     )
-
-
-class OnnxModel:
-    """An ONNX file that follows our contract, as a service would load it.
-
-    Parameters
-    ----------
-    path : Path
-    threads : int
-
-    Raises
-    ------
-    BadData
-        If it is no ONNX file, or its input, output or metadata are not as the contract says.
-    """
-
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base below Exception
-            raise BadData(f"expected an ONNX model in {path}: {error}") from None
-        inputs = [(i.name, i.type) for i in self._session.get_inputs()]
-        outputs = [(o.name, o.type) for o in self._session.get_outputs()]
-        if inputs != [(INPUT, "tensor(float)")] or outputs != [(OUTPUT, "tensor(float)")]:
-            raise BadData(
-                f"expected input {INPUT} and output {OUTPUT}, float32, in {path}: was {inputs}, {outputs}"
-            )
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.feature_names = tuple(json.loads(self.metadata.get("feature_names", "[]")))
-        width = self._session.get_inputs()[0].shape[1]
-        if len(self.feature_names) != width:
-            raise BadData(f"expected names of {width} features in {path}, were {len(self.feature_names)}")
-
-    def probabilities(self, features: Features) -> Probabilities:
-        """float64[n, 3] of float32[n, f]."""
-        (result,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(features)})
-        probabilities: Probabilities = result.astype(np.float64)
-        return probabilities
 
 
 def _largest(difference: Probabilities) -> float:

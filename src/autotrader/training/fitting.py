@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from autotrader.domain.errors import BadData
+from autotrader.execution.strategy import StrategyRules, score_of
 from autotrader.training.calibration import Calibration, Probabilities, fit_calibration
 from autotrader.training.classifiers import Classifier, Features, Labels, Parameters
 from autotrader.training.dataset import Dataset, Rows
 from autotrader.training.models import family
-from autotrader.training.strategy import StrategyRules, choose_entry_score, score_of
+from autotrader.training.strategy import choose_entry_score
 
 # The newest part of a training window calibrates the model and chooses its threshold.
 CALIBRATION_SHARE = 0.15

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from autotrader.execution.arrays import Floats
+from autotrader.execution.strategy import StrategyRules, score_of
 from autotrader.training.artifacts import published, stored_result, write_result
 from autotrader.training.calibration import Calibration, Probabilities
-from autotrader.training.dataset import Dataset, Floats, Rows
+from autotrader.training.dataset import Dataset, Rows
 from autotrader.training.export import ModelFiles, export_model
 from autotrader.training.fitting import FittedModel, Recipe, fit_model
 from autotrader.training.skill import direction_area, error_by_shifts, log_loss
 from autotrader.training.splits import Fold
-from autotrader.training.strategy import StrategyRules, score_of
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.classifiers import CLASSES, Features
 from autotrader.training.dataset import Dataset
-from autotrader.training.export import ModelFiles, OnnxEquality, OnnxModel, compare_copies
+from autotrader.training.export import ModelFiles, OnnxEquality, compare_copies
 from autotrader.training.feature_checks import check_features
 from autotrader.training.folds import FoldResult
 

@@ -13,12 +13,13 @@ from autotrader.command import to_plain
 from autotrader.config.settings import StrategySettings
 from autotrader.domain.bars import parse_utc
 from autotrader.domain.errors import BadData
+from autotrader.execution.strategy import StrategyRules, score_of
+from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.backtest import BacktestResult
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.evaluation import BUY_AND_HOLD, FLAT, MODEL
-from autotrader.training.export import OnnxModel
 from autotrader.training.report import write_backtest_report
-from autotrader.training.strategy import StrategyRules, hold, score_of, trade
+from autotrader.training.strategy import hold, trade
 
 
 @dataclass(frozen=True, slots=True)

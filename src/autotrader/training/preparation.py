@@ -19,6 +19,8 @@ from numpy.lib.format import open_memmap
 from autotrader.config.settings import StrategySettings, TrainingSettings
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound
 from autotrader.domain.instruments import InstrumentId
+from autotrader.execution.arrays import Times
+from autotrader.execution.labels import strategy_labels
 from autotrader.training.artifacts import content_key, published, stored_result, write_result
 from autotrader.training.classifiers import CLASSES
 from autotrader.training.dataset import (
@@ -29,12 +31,10 @@ from autotrader.training.dataset import (
     InstrumentRows,
     PreparedData,
     Rows,
-    Times,
     bars_file,
     content_files,
     content_sha256,
 )
-from autotrader.training.labels import forward_return_labels
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from autotrader.features.store.store import FeatureStore
 
 log = structlog.get_logger(__name__)
+
+# The newest rows have no label yet: a horizon, and as long as the market has been closed before.
+MARGIN = timedelta(days=4)
 
 
 def prepare_training_data(
@@ -79,15 +82,21 @@ def prepare_training_data(
     BadData
         If no row is left, or a class of labels never occurs.
     ConfigurationError
-        If history is too short for one training window and one test fold.
+        If history is too short for one training window and one test fold, or they are not what
+        could ever fit.
     """
+    if training.evaluation_days < training.fold_days:
+        raise ConfigurationError(
+            f"expected evaluation_days of {training.fold_days} or more, which is one test fold "
+            f"(fold_days), was {training.evaluation_days}"
+        )
     prepared = freeze_window(
         bars=bars,
         features=features,
         instruments=instruments,
         strategy=strategy,
         sample_every_bars=training.sample_every_bars,
-        start=as_of - timedelta(days=training.lookback_days + training.evaluation_days),
+        start=as_of - timedelta(days=training.lookback_days + training.evaluation_days) - MARGIN,
         as_of=as_of,
         work=work,
     )
@@ -120,8 +129,9 @@ def freeze_window(
     feature_set = features.feature_set
     versions = _versions(bars, features)
     key = content_key(
-        "dataset 2", sorted(map(str, instruments)), start, as_of, versions, feature_set.version,
-        strategy.interval, strategy.horizon_minutes, strategy.round_trip_cost_bps, sample_every_bars,
+        "dataset 3", sorted(map(str, instruments)), start, as_of, versions, feature_set.version,
+        strategy.interval, strategy.horizon_minutes, strategy.round_trip_cost_bps, strategy.labels.rule,
+        sample_every_bars,
     )  # fmt: skip
     folder = work / "dataset" / key
     existing = stored_result(folder, PreparedData)
@@ -187,12 +197,7 @@ class _Collection:
         table["ts"] = _naive(price["ts"])
         for name in ("open", "close", "volume"):
             table[name] = price[name].fill_null(np.nan).to_numpy()
-        labels = forward_return_labels(
-            table["ts"].copy(),
-            table["close"].copy(),
-            horizon=timedelta(minutes=strategy.horizon_minutes),
-            round_trip_cost_bps=strategy.round_trip_cost_bps,
-        )
+        labels = strategy_labels(table["ts"].copy(), table["close"].copy(), strategy=strategy)
         slot = table["ts"].astype(np.int64) // (strategy.interval.seconds * 1_000_000)
         sampled = np.flatnonzero(slot % every == 0)
         bar, feature_row = _matching(table["ts"], sampled, _naive(known["ts"]))
@@ -284,6 +289,7 @@ class _Collection:
             interval=strategy.interval,
             horizon_minutes=strategy.horizon_minutes,
             round_trip_cost_bps=strategy.round_trip_cost_bps,
+            labels=strategy.labels.rule,
             sample_every_bars=every,
             feature_set=feature_set,
             feature_lookback=feature_lookback,
@@ -330,7 +336,7 @@ def _utc(instant: np.datetime64) -> datetime:
 def _why_none(count: InstrumentRows) -> str:
     return (
         f"no row left of {count.sampled:,} sampled: {count.without_features:,} not in the feature store, "
-        f"{count.without_label:,} without a full horizon, {count.warming_up:,} with a missing feature"
+        f"{count.without_label:,} without a label, {count.warming_up:,} with a missing feature"
     )
 
 
@@ -340,7 +346,7 @@ def _require_history(prepared: PreparedData, training: TrainingSettings) -> None
     if have < need:
         raise ConfigurationError(
             f"expected {need.days} days of history ({training.lookback_days} to learn from, "
-            f"{training.fold_days} to test on), was {have / timedelta(days=1):.1f}, "
-            f"from {prepared.first_ts:%Y-%m-%d} on: load more with data_pipeline's backfill, "
-            "or lower lookback_days"
+            f"{training.fold_days} to test on), was {have / timedelta(days=1):.1f}: rows with features and "
+            f"labels reach from {prepared.first_ts:%Y-%m-%d %H:%M} to {prepared.last_ts:%Y-%m-%d %H:%M}; "
+            "load more with data_pipeline's backfill, or lower lookback_days"
         )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from autotrader.config.settings import StrategySettings
 from autotrader.domain.errors import Refused
+from autotrader.features.reference.files import REFERENCE_FILE, save_reference
 from autotrader.ports.registry import ModelCandidate, ModelRegistry, ModelStatus
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.evaluation import Evaluation
 from autotrader.training.export import compare_copies
 from autotrader.training.gates import Decision
+from autotrader.training.reference import make_reference
 from autotrader.training.validation import Validation
 
 log = structlog.get_logger(__name__)
@@ -56,12 +59,14 @@ def register_model(
     run_id: str,
     git_sha: str,
     actor: str,
+    window_hours: float,
 ) -> Registration:
     """Register the model with its verdict, and end its tracking run.
 
     A sound model that an enforced performance gate rejected is registered as `rejected`, so that
     people can look at it. One that is not sound is not registered at all. Just before, the files
-    are compared with their digests and with each other once more.
+    are compared with their digests and with each other once more. With the model goes its
+    reference, which live features and predictions will be compared with.
 
     Parameters
     ----------
@@ -76,6 +81,8 @@ def register_model(
     git_sha : str
         Of the code that trained the model; `unknown` outside a repository.
     actor : str
+    window_hours : float
+        Of the served features that drift will be looked for in.
 
     Raises
     ------
@@ -93,37 +100,14 @@ def register_model(
     again = compare_copies(evaluation.files, open_dataset(prepared).features[-1_000:])
     if not again.equal:
         raise Refused(f"expected equal copies of the model, were not: {again.reason}; train again")
-    rejected = validation.decision is Decision.REJECTED
     reason = f"{validation.decision.value}: " + ("; ".join(validation.reasons) or "all gates passed")
-    version = registry.register(
-        ModelCandidate(
-            name=strategy.strategy_id,
-            training_key=evaluation.key,
-            onnx_path=Path(evaluation.files.onnx_path),
-            native_path=Path(evaluation.files.native_path),
-            feature_names=prepared.feature_names,
-            run_id=run_id,
-            status=ModelStatus.REJECTED if rejected else ModelStatus.CANDIDATE,
-            reason=reason,
-            tags={
-                "git_sha": git_sha,
-                "data_versions": json.dumps(dict(prepared.data_versions), sort_keys=True),
-                "data_sha256": prepared.sha256,
-                "data_start": prepared.first_ts.isoformat(),
-                "data_end": prepared.as_of.isoformat(),
-                "instruments": " ".join(rows.instrument for rows in prepared.instruments),
-                "data_sources": ", ".join(prepared.sources),
-                "feature_set": prepared.feature_set,
-                "training_run": run_id,
-                "onnx_sha256": evaluation.files.onnx_sha256,
-                "native_sha256": evaluation.files.native_sha256,
-                "gate_report_sha256": validation.report_sha256,
-                "decision": validation.decision.value,
-                "environment": validation.environment.value,
-            },
-        ),
-        actor=actor,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / REFERENCE_FILE
+        save_reference(make_reference(prepared, evaluation, window_hours=window_hours), reference)
+        candidate = _candidate(
+            prepared, evaluation, validation, strategy, run_id=run_id, git_sha=git_sha, reason=reason
+        )
+        version = registry.register(replace(candidate, attachments={REFERENCE_FILE: reference}), actor=actor)
     tracker.finish(run_id)
     log.info("model registered", semver=version.semver, status=version.status.value)
     return Registration(
@@ -133,4 +117,44 @@ def register_model(
         status=version.status,
         may_deploy=validation.decision is Decision.PROMOTED,
         reason=reason,
+    )
+
+
+def _candidate(
+    prepared: PreparedData,
+    evaluation: Evaluation,
+    validation: Validation,
+    strategy: StrategySettings,
+    *,
+    run_id: str,
+    git_sha: str,
+    reason: str,
+) -> ModelCandidate:
+    rejected = validation.decision is Decision.REJECTED
+    return ModelCandidate(
+        name=strategy.strategy_id,
+        training_key=evaluation.key,
+        onnx_path=Path(evaluation.files.onnx_path),
+        native_path=Path(evaluation.files.native_path),
+        feature_names=prepared.feature_names,
+        run_id=run_id,
+        status=ModelStatus.REJECTED if rejected else ModelStatus.CANDIDATE,
+        reason=reason,
+        tags={
+            "git_sha": git_sha,
+            "data_versions": json.dumps(dict(prepared.data_versions), sort_keys=True),
+            "data_sha256": prepared.sha256,
+            "data_start": prepared.first_ts.isoformat(),
+            "data_end": prepared.as_of.isoformat(),
+            "instruments": " ".join(rows.instrument for rows in prepared.instruments),
+            "data_sources": ", ".join(prepared.sources),
+            "feature_set": prepared.feature_set,
+            "labels": prepared.labels,
+            "training_run": run_id,
+            "onnx_sha256": evaluation.files.onnx_sha256,
+            "native_sha256": evaluation.files.native_sha256,
+            "gate_report_sha256": validation.report_sha256,
+            "decision": validation.decision.value,
+            "environment": validation.environment.value,
+        },
     )

@@ -18,6 +18,7 @@ import structlog
 
 from autotrader.config.settings import StrategySettings, TrainingSettings
 from autotrader.domain.errors import BadData
+from autotrader.execution.strategy import StrategyRules
 from autotrader.ports.clock import WallClock
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import Trial, TrialLedger
@@ -25,7 +26,6 @@ from autotrader.training.artifacts import content_key, exclusive, software, stor
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.models import family
 from autotrader.training.splits import Fold
-from autotrader.training.strategy import StrategyRules
 from autotrader.training.trials import SEARCH_ROWS, TrialOutcome, TrialRunner
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def search_family(
     """
     kind = family(family_name)
     key = content_key(
-        "search 1", prepared.sha256, kind.name, strategy.strategy_id, software(),
+        "search 2", prepared.sha256, prepared.labels, kind.name, strategy.strategy_id, software(),
         strategy.horizon_minutes, strategy.round_trip_cost_bps, training.trials_per_model,
         training.lookback_days, training.fold_days, training.evaluation_days, training.seed, SEARCH_ROWS,
     )  # fmt: skip
@@ -178,7 +178,12 @@ def _announce(
             state=outcome.state,
             sharpe=outcome.sharpe,
             at=at,
-            data={"skill": outcome.skill, "dataset": prepared.sha256, "reason": outcome.reason},
+            data={
+                "skill": outcome.skill,
+                "dataset": prepared.sha256,
+                "labels": prepared.labels,
+                "reason": outcome.reason,
+            },
         )
     )
     child = tracker.start_run(

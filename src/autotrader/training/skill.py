@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autotrader.execution.strategy import score_of
 from autotrader.training.calibration import Probabilities
 from autotrader.training.classifiers import CLASSES, Labels
 from autotrader.training.statistics import expected_calibration_error, precision_at_k
-from autotrader.training.strategy import score_of
 
 Floats = NDArray[np.float64]
 

@@ -1,79 +1,25 @@
 """The strategy that is judged: forecasts become positions, positions an equity path after costs.
 
 Every instrument has an equal share of the capital. A forecast is made at every sampled bar; between
-them the position is kept, by the rules of `autotrader.execution.sizing` that the trader follows too.
+them the position is kept, by the rules of `autotrader.execution.strategy` that the trader follows too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autotrader.config.settings import StrategySettings
 from autotrader.domain.errors import BadData
-from autotrader.domain.instruments import ASSET_CLASS_OF, AssetClass, InstrumentId
-from autotrader.execution.costs import Costs
-from autotrader.execution.sizing import Sizing, target_positions
+from autotrader.execution.arrays import Floats
+from autotrader.execution.prices import PriceBars
+from autotrader.execution.strategy import StrategyRules
 from autotrader.training.backtest import BacktestResult, backtest, backtest_variants, combine
-from autotrader.training.calibration import Probabilities
-from autotrader.training.dataset import Dataset, Floats, PriceBars, Rows
-
-# A forecast must pay for its round trip this many times before a position is opened.
-COST_MULTIPLE = 1.0
-
-# Selling what one does not own needs a lender: spot crypto has none, equities need a locate.
-SHORTABLE = frozenset({AssetClass.FX})
+from autotrader.training.dataset import Dataset, Rows
 
 _QUANTILES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99)
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyRules:
-    """What turns forecasts into money, whatever the model.
-
-    Attributes
-    ----------
-    holding : timedelta
-        The labels' horizon: what is forecast is held.
-    round_trip_cost_bps : float
-    capital : float
-        Of all instruments together, quote currency.
-    """
-
-    holding: timedelta
-    round_trip_cost_bps: float
-    capital: float
-
-    @classmethod
-    def of(cls, strategy: StrategySettings) -> StrategyRules:
-        return cls(
-            holding=timedelta(minutes=strategy.horizon_minutes),
-            round_trip_cost_bps=strategy.round_trip_cost_bps,
-            capital=float(strategy.allocated_capital),
-        )
-
-    @property
-    def costs(self) -> Costs:
-        return Costs.of_round_trip(self.round_trip_cost_bps)
-
-    def sizing(self, instrument: str, entry_score: float) -> Sizing:
-        """How scores of this instrument (`venue:symbol`) become positions."""
-        return Sizing(
-            entry_score=entry_score,
-            holding=self.holding,
-            cost_multiple=COST_MULTIPLE,
-            round_trip_cost_bps=self.round_trip_cost_bps,
-            shortable=ASSET_CLASS_OF[InstrumentId.parse(instrument).venue] in SHORTABLE,
-        )
-
-
-def score_of(probabilities: Probabilities) -> Floats:
-    """float64[n] in [-1, 1]: probability of a rise beyond costs minus that of a fall."""
-    return probabilities[:, 2] - probabilities[:, 0]
 
 
 def choose_entry_score(data: Dataset, rows: Rows, score: Floats, *, rules: StrategyRules) -> float:
@@ -138,11 +84,8 @@ def trade(
     sleeves = list(_sleeves(data, rows, strong))
     results = []
     for sleeve in sleeves:
-        position = target_positions(
-            sleeve.bars.ts,
-            sleeve.score,
-            sizing=rules.sizing(sleeve.instrument, 0.0),
-            volatility=sleeve.volatility,
+        position = rules.positions(
+            sleeve.instrument, sleeve.bars.ts, sleeve.score, volatility=sleeve.volatility, entry_score=0.0
         )
         results.append(_backtest(sleeve.bars, position, rules, share=len(sleeves)))
     return combine(results)

@@ -23,6 +23,7 @@ import structlog
 from autotrader.command import to_plain
 from autotrader.config.settings import TrainingSettings
 from autotrader.data.files import storage_errors, write_atomically
+from autotrader.execution.strategy import StrategyRules, score_of
 from autotrader.plain import from_plain
 from autotrader.ports.clock import WallClock
 from autotrader.training.artifacts import content_key
@@ -33,7 +34,7 @@ from autotrader.training.models import Family
 from autotrader.training.skill import log_loss
 from autotrader.training.splits import Fold
 from autotrader.training.statistics import sharpe_ratio
-from autotrader.training.strategy import StrategyRules, score_of, trade
+from autotrader.training.strategy import trade
 from autotrader.training.windows import search_folds
 
 if TYPE_CHECKING:
@@ -117,9 +118,9 @@ class TrialRunner:
         trial = study.ask()
         parameters = self.kind.suggest(trial)
         key = content_key(
-            "trial 1", self.data.prepared.sha256, self.kind.name, parameters, self.training.seed,
-            self.training.lookback_days, self.training.evaluation_days, self.rules.holding.total_seconds(),
-            self.rules.round_trip_cost_bps, SEARCH_ROWS,
+            "trial 2", self.data.prepared.sha256, self.data.prepared.labels, self.kind.name, parameters,
+            self.training.seed, self.training.lookback_days, self.training.evaluation_days,
+            self.rules.holding.total_seconds(), self.rules.round_trip_cost_bps, SEARCH_ROWS,
         )  # fmt: skip
         if self._file(key, "json").exists():
             outcome = self._read(key, number)

@@ -189,12 +189,16 @@ def test_with_mlflow_down_in_every_step_a_rerun_goes_on_and_one_version_comes_of
     assert len(platform.events.events) == 1
 
 
-def test_a_run_that_must_not_promote_says_so(platform: Platform) -> None:
+def test_a_run_learns_the_labels_that_are_set_and_promotes_only_where_it_may(platform: Platform) -> None:
+    labels = LabelSettings(kind=LabelKind.TRIPLE_BARRIER, volatility_span_bars=20)
+    strategy = STRATEGY.model_copy(update={"labels": labels})
+    platform.settings = platform.settings.model_copy(update={"strategy": strategy})
     (work,) = platform.prepare(promote=False)
-    validated = platform.validate(platform.evaluate([platform.train(work)]))
-    registered = platform.register(validated)
+    registered = platform.register(platform.validate(platform.evaluate([platform.train(work)])))
     assert not registered["promoted"]
     assert registered["reason"].startswith("promotion was switched off for this run")
+    (version,) = platform.registry.list(MODEL)
+    assert version.tags["labels"] == "triple_barrier, profit 1.0, stop 1.0, volatility of 20 bars"
 
 
 def aged(work: Path, days: int) -> None:
@@ -227,16 +231,6 @@ def test_a_step_of_another_run_keeps_the_training_folder_as_it_is(platform: Plat
     with retention.in_use(folder.parent.parent):
         platform.prepare()
     assert folder.exists()
-
-
-def test_the_labels_that_are_set_are_learnt_and_the_registry_says_which(platform: Platform) -> None:
-    labels = LabelSettings(kind=LabelKind.TRIPLE_BARRIER, volatility_span_bars=20)
-    strategy = STRATEGY.model_copy(update={"labels": labels})
-    platform.settings = platform.settings.model_copy(update={"strategy": strategy})
-    (work,) = platform.prepare()
-    platform.register(platform.validate(platform.evaluate([platform.train(work)])))
-    (version,) = platform.registry.list(MODEL)
-    assert version.tags["labels"] == "triple_barrier, profit 1.0, stop 1.0, volatility of 20 bars"
 
 
 def test_the_training_set_is_the_same_whoever_asks_again(platform: Platform) -> None:

@@ -20,6 +20,7 @@ from autotrader.features.batch import compute
 from autotrader.plain import from_plain
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.preparation import prepare_training_data
+from autotrader.training.windows import evaluation_folds
 from tests.fakes.holds import InMemoryHolds
 from tests.fakes.training_run import INSTRUMENTS, NOW, STRATEGY, TRAINING, Stores, TrainingRun, market
 
@@ -100,6 +101,21 @@ def test_history_that_is_too_short_is_one_clear_error(run: TrainingRun) -> None:
     run.training = TRAINING.model_copy(update={"lookback_days": 18, "fold_days": 4})
     with pytest.raises(ConfigurationError, match=r"expected 22 days of history .* was 19.0"):
         run.prepare()
+
+
+def test_a_window_of_one_fold_is_enough_where_there_is_more_history(run: TrainingRun) -> None:
+    run.training = TRAINING.model_copy(update={"lookback_days": 8, "evaluation_days": 4, "fold_days": 4})
+    data = open_dataset(run.prepare())
+    (fold,) = evaluation_folds(data, run.training)
+    assert fold.test_end - fold.test_start == timedelta(days=4)
+
+
+def test_a_window_shorter_than_a_fold_is_a_mistake_of_the_settings(run: TrainingRun) -> None:
+    run.training = TRAINING.model_copy(update={"evaluation_days": 3, "fold_days": 4})
+    with pytest.raises(ConfigurationError, match="expected evaluation_days of 4 or more") as caught:
+        run.prepare()
+    assert "\n" not in str(caught.value)
+    assert not (run.work / "dataset").exists()
 
 
 def test_an_empty_lake_says_what_to_do(tmp_path: Path) -> None:

@@ -11,15 +11,17 @@ import pytest
 
 from autotrader.command import to_plain
 from autotrader.config.settings import Environment
+from autotrader.execution.strategy import StrategyRules, score_of
 from autotrader.features.definitions import BALANCED
 from autotrader.plain import from_plain
+from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.dataset import open_dataset
 from autotrader.training.evaluation import CURVES_FILE, Evaluation
-from autotrader.training.export import OnnxModel, export_model
+from autotrader.training.export import export_model
 from autotrader.training.folds import read_forecasts
 from autotrader.training.gates import Decision, Kind, Outcome
 from autotrader.training.search import FamilySearch
-from autotrader.training.strategy import StrategyRules, choose_entry_score, hold, score_of, trade
+from autotrader.training.strategy import choose_entry_score, hold, trade
 from autotrader.training.windows import evaluation_folds
 from tests.fakes.training_run import STRATEGY, TRAINING, TrainingRun
 

@@ -13,10 +13,11 @@ import pytest
 from autotrader.config.settings import Environment
 from autotrader.domain.errors import BadData, Refused
 from autotrader.ports.registry import ModelStatus
+from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.artifacts import file_sha256
 from autotrader.training.dataset import open_dataset
 from autotrader.training.evaluation import Evaluation
-from autotrader.training.export import ModelFiles, OnnxModel, compare_copies
+from autotrader.training.export import ModelFiles, compare_copies
 from autotrader.training.gates import Decision, Outcome
 from autotrader.training.registration import Registration, register_model
 from autotrader.training.validation import Validation
@@ -57,6 +58,7 @@ def register(
         run_id=run.run_id,
         git_sha="6421acd",
         actor="test",
+        window_hours=24,
     )
 
 

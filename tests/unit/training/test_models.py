@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from autotrader.domain.errors import BadData, ConfigurationError
+from autotrader.execution.strategy import score_of
+from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.calibration import Calibration, fit_calibration
 from autotrader.training.classifiers import Classifier, load_native
-from autotrader.training.export import OnnxModel, compare_copies, export_model
+from autotrader.training.export import compare_copies, export_model
 from autotrader.training.models import FAMILIES, family
 from autotrader.training.skill import direction_area
-from autotrader.training.strategy import score_of
 
 if TYPE_CHECKING:
     import optuna

@@ -9,7 +9,7 @@ import numpy as np
 from autotrader.domain.errors import BadData
 from autotrader.execution.arrays import Floats, Integers, Times
 from autotrader.execution.clock import microseconds
-from autotrader.training.backtest.metrics import path_returns
+from autotrader.execution.net_returns import path_returns
 from autotrader.training.backtest.single import BacktestResult
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from autotrader.execution.arrays import Floats, Integers
 from autotrader.execution.compiled import njit
 from autotrader.execution.fills import Fills
+from autotrader.execution.net_returns import bar_return
 from autotrader.training.statistics.paths import profit_factor, win_rate
 
 PARTICIPATION = 0.02
@@ -141,23 +142,6 @@ def walk_path(
         1.0 - floor,
         total / n,
     )
-
-
-@njit
-def bar_return(before: float, worth: float) -> float:
-    """Change of equity over the equity before; zero after ruin (equity of zero or less)."""
-    return (worth - before) / before if before > 0.0 else 0.0
-
-
-@njit
-def path_returns(equity: Floats, capital: float) -> Floats:
-    """Return of every bar; the first is relative to the capital."""
-    returns = np.empty(len(equity))
-    before = capital
-    for i in range(len(equity)):
-        returns[i] = bar_return(before, equity[i])
-        before = equity[i]
-    return returns
 
 
 def active_rows(fills: Fills, n: int) -> tuple[Integers, Integers]:

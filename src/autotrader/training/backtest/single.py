@@ -12,6 +12,7 @@ from autotrader.execution.arrays import Floats, Times
 from autotrader.execution.clock import bars_per_year
 from autotrader.execution.costs import Costs
 from autotrader.execution.fills import account
+from autotrader.execution.net_returns import path_returns
 from autotrader.training.backtest.metrics import (
     Metrics,
     PathSums,
@@ -19,7 +20,6 @@ from autotrader.training.backtest.metrics import (
     capacity_of,
     closed_trades,
     mean_invested,
-    path_returns,
     summarise,
     traded_notional,
     walk_path,

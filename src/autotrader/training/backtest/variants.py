@@ -15,6 +15,7 @@ from autotrader.execution.arrays import Floats, Times
 from autotrader.execution.clock import bar_length, bars_per_year, microseconds
 from autotrader.execution.costs import Costs
 from autotrader.execution.fills import Fills, are_bars, keep_books, rates
+from autotrader.execution.net_returns import path_returns
 from autotrader.execution.sizing import Sizing, find_target_changes, known_volatility
 from autotrader.training.backtest.buckets import buckets
 from autotrader.training.backtest.metrics import (
@@ -24,7 +25,6 @@ from autotrader.training.backtest.metrics import (
     capacity_of,
     closed_trades,
     mean_invested,
-    path_returns,
     summarise,
     traded_notional,
     walk_path,

@@ -1,7 +1,7 @@
 """Measures of returns and of forecasts, each with the source of its formula."""
 
 from autotrader.execution.clock import bars_per_year
-from autotrader.training.statistics.forecasts import (
+from autotrader.execution.forecasts import (
     brier_score,
     expected_calibration_error,
     log_loss,

@@ -1,4 +1,4 @@
-"""`python -m autotrader.connectors.binance_ws test_connection`."""
+"""`python -m autotrader.connectors.binance_ws`: what its verbs say, and with which exit code."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from autotrader import command
-from autotrader.apps.exchange.server import StandInExchange
+from autotrader.apps.exchange.server import StandInExchange, running
+from autotrader.apps.exchange.simulated import SimulatedMarket
 from autotrader.connectors.binance_ws import __main__ as noun
 from autotrader.connectors.binance_ws.source import BinanceSource
 from autotrader.domain.errors import ExitCode
+
+from .conftest import MARKET_END
 
 
 @pytest.fixture
@@ -83,3 +87,43 @@ def test_the_package_imports_no_client_library() -> None:
     program = f"import sys, {package}.__main__; print({{'binance', 'aiohttp'}} & {{*sys.modules}})"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("kline", {"ts", "open", "close", "volume"}),
+        ("trade", {"trade_id", "price", "quantity", "buyer_took"}),
+        ("depth", {"update_id", "bids", "asks"}),
+    ],
+)
+def test_a_stream_is_shown(
+    market: SimulatedMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    fields: set[str],
+) -> None:
+    now = MARKET_END - timedelta(hours=1)
+    with running(StandInExchange(market, market_time=now, speed=600)) as live:
+        monkeypatch.setenv("AUTOTRADER_BINANCE__REST_URL", live.rest_url)
+        monkeypatch.setenv("AUTOTRADER_BINANCE__STREAM_URL", live.stream_url)
+        monkeypatch.setenv("AUTOTRADER_BINANCE__SOURCE", "SIMULATED")
+        monkeypatch.setenv("AUTOTRADER_CLOCK__MARKET_TIME", now.isoformat())
+        asked = ["stream", "--kind", kind, "--instruments", "BTCUSDT", "--count", "2", "--seconds", "5"]
+        code = command.run_noun("autotrader.connectors.binance_ws", noun.VERBS, [*asked, "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert code == ExitCode.DONE
+    assert (shown["kind"], shown["source"], shown["missed"]) == (kind, "SIMULATED", 0)
+    assert len(shown["messages"]) == 2
+    assert all(fields <= message.keys() for message in shown["messages"])
+
+
+def test_a_stream_that_says_nothing_is_unreachable(
+    exchange: StandInExchange, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTOTRADER_BINANCE__STREAM_URL", exchange.stream_url)
+    asked = ["stream", "--kind", "trade", "--instruments", "BTCUSDT", "--seconds", "0.3"]
+    code = command.run_noun("autotrader.connectors.binance_ws", noun.VERBS, asked)
+    assert code == ExitCode.UNREACHABLE
+    assert "within 0.3 s" in capsys.readouterr().err

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autotrader.config.settings import LabelKind, LabelSettings, StrategySettings
 from autotrader.domain.errors import BadData
 from autotrader.execution.arrays import Floats, Times
-from autotrader.training.labels import Labels, forward_return_labels, triple_barrier_labels
+from autotrader.execution.labels import (
+    Labels,
+    forward_return_labels,
+    strategy_labels,
+    trailing_volatility,
+    triple_barrier_labels,
+)
 
 START = np.datetime64("2024-02-01T00:00", "us")
 MINUTE = np.timedelta64(1, "m")
@@ -216,3 +223,51 @@ def test_what_cannot_be_labelled_is_refused() -> None:
 def test_no_bars_have_no_labels() -> None:
     assert len(forward([], []).label) == 0
     assert forward([0], [100]).valid.tolist() == [False]
+
+
+def test_a_trailing_volatility_is_that_of_the_last_returns_alone() -> None:
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01, 40)))
+    close[20] = math.nan
+    found = trailing_volatility(close, 5)
+    returns = close[1:] / close[:-1] - 1
+    for row in range(len(close)):
+        window = returns[max(row - 5, 0) : row]
+        expected = np.std(window, ddof=1) if len(window) == 5 else math.nan
+        assert found[row] == pytest.approx(expected, rel=1e-12, nan_ok=True)
+    assert np.isnan(found[20:26]).all()
+    assert np.isfinite(found[26:]).all()
+    assert np.array_equal(found[27:], trailing_volatility(close[22:], 5)[5:])
+
+
+def of_settings(labels: LabelSettings, ts: Times, close: Floats) -> Labels:
+    strategy = StrategySettings(horizon_minutes=5, round_trip_cost_bps=3, labels=labels)
+    return strategy_labels(ts, close, strategy=strategy)
+
+
+def test_the_settings_choose_the_kind_of_label() -> None:
+    ts, close = holed_walk(5)
+    barrier = LabelSettings(
+        kind=LabelKind.TRIPLE_BARRIER, profit_multiple=0.5, stop_multiple=1.5, volatility_span_bars=20
+    )
+    volatility = trailing_volatility(close, 20)
+    pairs = [
+        (
+            of_settings(LabelSettings(), ts, close),
+            forward_return_labels(ts, close, horizon=FIVE, round_trip_cost_bps=3),
+        ),
+        (of_settings(barrier, ts, close), barriers(ts, close, volatility, up=0.5, down=1.5, bps=3)),
+    ]
+    for chosen, expected in pairs:
+        assert chosen.valid.any()
+        for field in fields(Labels):
+            one, other = getattr(chosen, field.name), getattr(expected, field.name)
+            assert np.array_equal(one, other, equal_nan=field.name != "label")
+    assert not np.array_equal(pairs[0][0].end_ts, pairs[1][0].end_ts, equal_nan=True)
+
+
+def test_rules_are_equal_where_labels_are() -> None:
+    wide = LabelSettings(profit_multiple=3.0)
+    assert wide.rule == LabelSettings().rule == "forward_return"
+    barrier = LabelSettings(kind=LabelKind.TRIPLE_BARRIER)
+    assert barrier.rule == "triple_barrier, profit 1.0, stop 1.0, volatility of 200 bars"
+    assert barrier.rule != barrier.model_copy(update={"stop_multiple": 1.0000001}).rule

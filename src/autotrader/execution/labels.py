@@ -13,6 +13,7 @@ from datetime import timedelta
 import numpy as np
 import numpy.typing as npt
 
+from autotrader.config.settings import LabelKind, StrategySettings
 from autotrader.domain.errors import BadData
 from autotrader.execution.arrays import Booleans, Floats, Integers, Times
 from autotrader.execution.clock import bar_length, microseconds
@@ -42,6 +43,57 @@ class Labels:
     forward_return: Floats
     end_ts: Times
     valid: Booleans
+
+
+def strategy_labels(ts: Times, close: Floats, *, strategy: StrategySettings) -> Labels:
+    """Labels of one instrument's bars as the strategy's settings ask for them.
+
+    Parameters
+    ----------
+    ts, close
+        As in `forward_return_labels`.
+    strategy : StrategySettings
+        Kind of label, horizon, costs, and barriers where there are any.
+
+    Raises
+    ------
+    BadData
+        As `forward_return_labels`.
+    """
+    horizon, rule = timedelta(minutes=strategy.horizon_minutes), strategy.labels
+    if rule.kind is LabelKind.FORWARD_RETURN:
+        return forward_return_labels(
+            ts, close, horizon=horizon, round_trip_cost_bps=strategy.round_trip_cost_bps
+        )
+    return triple_barrier_labels(
+        ts,
+        close,
+        trailing_volatility(close, rule.volatility_span_bars),
+        horizon=horizon,
+        profit_multiple=rule.profit_multiple,
+        stop_multiple=rule.stop_multiple,
+        round_trip_cost_bps=strategy.round_trip_cost_bps,
+    )
+
+
+def trailing_volatility(close: Floats, span: int) -> Floats:
+    """Standard deviation of the simple returns of the last `span` bars, each row's own among them.
+
+    Parameters
+    ----------
+    close : float64[n]
+    span : int
+        Returns in the window, 2 or more; the window is finite, so that a row's value does not
+        depend on where the bars begin.
+
+    Returns
+    -------
+    float64[n]
+        With n - 1 in the denominator; NaN where a price of the window is missing or not above zero.
+    """
+    volatility = np.full(len(close), math.nan)
+    _fill_volatility(close, span, volatility)
+    return volatility
 
 
 def forward_return_labels(
@@ -143,6 +195,24 @@ def _labels(ts: Times, close: Floats, exits: Integers, cost_bps: float) -> Label
     cost = cost_bps * BPS
     label = (gains > cost).astype(np.int8) - (gains < -cost).astype(np.int8)
     return Labels(label, gains, end_ts, ~np.isnan(gains))
+
+
+@njit
+def _fill_volatility(close: Floats, span: int, volatility: Floats) -> None:
+    """Each window on its own, in two passes: no sum is carried along, so no error adds up."""
+    for i in range(span, len(close)):
+        good, mean = True, 0.0
+        for j in range(i - span + 1, i + 1):
+            good &= (close[j] > 0.0) & (close[j - 1] > 0.0)
+            mean += close[j] / close[j - 1] - 1.0
+        if not good:
+            continue
+        mean /= span
+        squares = 0.0
+        for j in range(i - span + 1, i + 1):
+            away = close[j] / close[j - 1] - 1.0 - mean
+            squares += away * away
+        volatility[i] = math.sqrt(squares / (span - 1))
 
 
 @njit

@@ -1,8 +1,9 @@
-"""Measures of probability forecasts of an event that happened (1) or not (0)."""
+"""Measures of probability forecasts: of an event that happened (1) or not (0), and of three classes."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,51 @@ from autotrader.execution.arrays import Booleans, Floats
 
 Outcomes = npt.NDArray[np.integer] | Booleans
 CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastQuality:
+    """How good forecasts of -1, 0, +1 were, in what an alert can be judged by.
+
+    Attributes
+    ----------
+    rows : int
+    accuracy : float
+        Share of rows whose most likely class came true.
+    mean_confidence : float
+        Mean probability of the most likely class.
+    calibration_error : float
+        Of that probability.
+    """
+
+    rows: int
+    accuracy: float
+    mean_confidence: float
+    calibration_error: float
+
+
+def measure_forecasts(probabilities: Floats, label: npt.NDArray[np.integer]) -> ForecastQuality:
+    """Measure forecasts against what happened.
+
+    Parameters
+    ----------
+    probabilities : float64[n, 3]
+        Of -1, 0, +1.
+    label : int[n]
+
+    Raises
+    ------
+    BadData
+        If there is no row, or as many labels as rows there are not.
+    """
+    confidence = np.minimum(probabilities.max(axis=1), 1.0)
+    right = probabilities.argmax(axis=1) == np.asarray(label, np.int64) + 1
+    return ForecastQuality(
+        rows=len(label),
+        accuracy=float(right.mean()) if len(right) else math.nan,
+        mean_confidence=float(confidence.mean()) if len(right) else math.nan,
+        calibration_error=expected_calibration_error(right, confidence),
+    )
 
 
 def brier_score(outcome: Outcomes, probability: Floats) -> float:

@@ -16,9 +16,9 @@ from autotrader.apps.exchange.market import CANDLES
 from autotrader.apps.exchange.server import StandInExchange, running
 from autotrader.apps.exchange.simulated import SimulatedMarket
 from autotrader.config.settings import BinanceSettings
+from autotrader.connectors.binance_ws.bar_stream import BarStream
 from autotrader.connectors.binance_ws.decode import KLINE_EVENT, KLINES, decode_page
 from autotrader.connectors.binance_ws.source import BinanceSource
-from autotrader.connectors.binance_ws.stream import BarStream
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import Unreachable
 from autotrader.ports.market_data import RawPage
