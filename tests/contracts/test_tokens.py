@@ -21,7 +21,7 @@ from tests.services import fresh_database
 
 AT = datetime(2024, 3, 1, 12, tzinfo=UTC)
 TOKEN = StoredToken(
-    id="a1b2c3d4e5f6",
+    id="abcdabcdabcd",
     identity="alice",
     scopes=(Scope.APPROVE, Scope.READ),
     roles=(Role.RISK,),

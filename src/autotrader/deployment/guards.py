@@ -14,7 +14,7 @@ from autotrader.deployment.analysis.guards import GuardEvidence
 from autotrader.deployment.replay import ReplayRows
 from autotrader.domain.instruments import InstrumentId
 from autotrader.execution.clock import bars_per_year
-from autotrader.execution.net_returns import PairedReturns, Scores, closed_trades, paired_net_returns
+from autotrader.execution.net_returns import PairedReturns, Scores, paired_net_returns, trade_results
 from autotrader.execution.prices import PriceBars
 from autotrader.execution.strategy import VOLATILITY_FEATURE, StrategyRules
 from autotrader.ports.deployment import Pair
@@ -135,7 +135,8 @@ def _book(
         if entry is not None
     )
     paired = paired_net_returns(instrument, prices, stable=one, candidate=other, rules=rules)
-    return paired, [closed_trades(instrument, prices, side, rules=rules) for side in (one, other)]
+    results = [trade_results(instrument, prices, side, rules=rules) for side in (one, other)]
+    return paired, [(int((pnl > 0).sum()), len(pnl)) for pnl in results]
 
 
 def _volatility(instrument: str, rows: ReplayRows) -> dict[datetime, float]:

@@ -11,6 +11,7 @@ from autotrader.execution.arrays import Floats, Times
 from autotrader.execution.compiled import njit
 from autotrader.execution.fills import Ledger, account
 from autotrader.execution.prices import PriceBars
+from autotrader.execution.round_trips import closed_trades
 from autotrader.execution.strategy import StrategyRules
 
 
@@ -88,27 +89,9 @@ def net_returns(instrument: str, bars: PriceBars, scores: Scores, *, rules: Stra
     return path_returns(_trade(instrument, bars, scores, rules).equity, rules.capital)
 
 
-def closed_trades(
-    instrument: str, bars: PriceBars, scores: Scores, *, rules: StrategyRules
-) -> tuple[int, int]:
-    """Trades that were closed on these bars, those that earned more than they cost first, then all.
-
-    A trade begins where a position is opened, and ends where it is closed or turned round; what is
-    still held at the last bar is none.
-    """
-    fills = _trade(instrument, bars, scores, rules).fills
-    wins = count = 0
-    held = worth_before = 0.0
-    for after, equity, cost in zip(fills.held, fills.equity, fills.cost, strict=True):
-        if held != 0.0 and after * held <= 0.0:
-            # A turn's cost is that of two sides; the closing one is its share of the units.
-            closing = cost * abs(held) / (abs(held) + abs(after))
-            count += 1
-            wins += bool(equity - closing > worth_before)
-        if after != 0.0 and after * held <= 0.0:
-            worth_before = float(equity)
-        held = float(after)
-    return wins, count
+def trade_results(instrument: str, bars: PriceBars, scores: Scores, *, rules: StrategyRules) -> Floats:
+    """float64[k]: net PnL of every trade of one of the two that was closed on these bars."""
+    return closed_trades(_trade(instrument, bars, scores, rules).fills)
 
 
 def _trade(instrument: str, bars: PriceBars, scores: Scores, rules: StrategyRules) -> Ledger:

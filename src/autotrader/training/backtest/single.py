@@ -13,12 +13,12 @@ from autotrader.execution.clock import bars_per_year
 from autotrader.execution.costs import Costs
 from autotrader.execution.fills import account
 from autotrader.execution.net_returns import path_returns
+from autotrader.execution.round_trips import closed_trades
 from autotrader.training.backtest.metrics import (
     Metrics,
     PathSums,
     active_rows,
     capacity_of,
-    closed_trades,
     mean_invested,
     summarise,
     traded_notional,

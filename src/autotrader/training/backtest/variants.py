@@ -16,6 +16,7 @@ from autotrader.execution.clock import bar_length, bars_per_year, microseconds
 from autotrader.execution.costs import Costs
 from autotrader.execution.fills import Fills, are_bars, keep_books, rates
 from autotrader.execution.net_returns import path_returns
+from autotrader.execution.round_trips import closed_trades
 from autotrader.execution.sizing import Sizing, find_target_changes, known_volatility
 from autotrader.training.backtest.buckets import buckets
 from autotrader.training.backtest.metrics import (
@@ -23,7 +24,6 @@ from autotrader.training.backtest.metrics import (
     PathSums,
     active_rows,
     capacity_of,
-    closed_trades,
     mean_invested,
     summarise,
     traded_notional,
