@@ -68,7 +68,7 @@ def block_sums(values: Floats, size: int) -> Floats:
     """Sums of whole blocks along the last axis; the rest waits for its block to fill."""
     whole = values.shape[-1] // size
     shaped = values[..., : whole * size].reshape(*values.shape[:-1], whole, size)
-    return shaped.sum(axis=-1, dtype=np.float64)
+    return np.asarray(shaped.sum(axis=-1, dtype=np.float64))
 
 
 def log_mixture(events: float, trials: float, rate: float, *, typical: float) -> float:

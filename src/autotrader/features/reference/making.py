@@ -239,4 +239,4 @@ class _Windows:
 
 
 def _shares(counts: Floats) -> Floats:
-    return counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1.0)
+    return np.asarray(counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1.0))
