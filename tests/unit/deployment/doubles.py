@@ -26,13 +26,14 @@ PASSED = StageResult(Outcome.PASS, "all good")
 
 
 class MovedClock:
-    """Wall time that stands until a test moves it."""
+    """Time that stands until a test moves it; the wall's may be set `ahead`."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.ahead = 0.0
 
     def now(self) -> datetime:
-        return datetime(2024, 3, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return datetime(2024, 3, 1, tzinfo=UTC) + timedelta(seconds=self.seconds + self.ahead)
 
     def monotonic(self) -> float:
         return self.seconds

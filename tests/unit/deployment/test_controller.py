@@ -324,3 +324,31 @@ def test_whoever_asks_stage_by_stage_hears_of_each_that_it_passed_or_was_skipped
     assert [outcome for _, outcome, _ in heard] == [Outcome.PASS] * len(Stage)
     assert [stage for stage, _, skipped in heard if skipped] == [Stage.QUARTER]
     assert live.records.find(rollout.id).state is RolloutState.COMPLETED
+
+
+def test_a_clock_that_jumps_ahead_ends_supervision_and_one_set_back_only_takes_longer(
+    live: Deployment,
+) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.clock.ahead -= 3600
+    live.run(ticks=20)
+    assert live.records.find(rollout.id).state is RolloutState.WORKING
+    live.clock.ahead += 2 * 3600
+    assert set(live.owners().values()) == {Color.BLUE}
+    live.run()
+    assert live.records.find(rollout.id).state is RolloutState.ROLLED_BACK
+
+
+def test_a_database_that_is_down_decides_nothing(live: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+
+    def down() -> None:
+        raise Unreachable("expected the database to answer, was silent")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(live.records, "active", down)
+        with pytest.raises(Unreachable):
+            live.controller.tick()
+    assert live.records.find(rollout.id).state is RolloutState.WORKING
+    live.clock.move(live.settings.supervision_seconds + 1)
+    assert set(live.owners().values()) == {Color.BLUE}
