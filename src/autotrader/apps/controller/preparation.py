@@ -110,7 +110,10 @@ class Preparation:
             )
         if self._clock.monotonic() >= self._next_start:  # does nothing unless it died
             self._next_start = self._clock.monotonic() + RESTART_SECONDS
-            self._target.start(color, self._release(rollout))
+            release = self._release(rollout)
+            endpoint = self._target.start(color, release)
+            if endpoint != slot.endpoint:  # it died since its port was taken, and has another now
+                self._set(rollout, SlotState.STARTING, release, endpoint, "is being started again")
         return None
 
     def integration_tests(self, rollout: Rollout) -> StageResult | None:

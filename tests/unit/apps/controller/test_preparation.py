@@ -39,7 +39,7 @@ class SlowTarget:
 
     def start(self, color: Color, release: Release) -> str:
         self.starts.append(release.version)
-        return f"http://127.0.0.1:1/{color}"
+        return f"http://127.0.0.1:{len(self.starts)}"
 
     def health(self, color: Color) -> SlotHealth:
         return self.health_now
@@ -148,6 +148,8 @@ def test_one_that_dies_while_it_starts_is_started_again_in_time(scene: Scene) ->
         scene.preparation.deploy(scene.rollout)
         scene.world.clock.move(1)
     assert 2 <= len(scene.target.starts) <= 4
+    endpoint = f"http://127.0.0.1:{len(scene.target.starts)}"
+    assert scene.world.records.slots()[Color.BLUE].endpoint == endpoint
 
 
 def test_another_version_on_the_colour_is_not_taken_for_it(scene: Scene) -> None:
