@@ -231,7 +231,7 @@ class Controller:
         self._next_look = self._clock.monotonic() + profile.check_seconds
         planned = profile.watch_seconds[rollout.stage]
         watched = (now - rollout.stage_since).total_seconds()
-        result = self._watch.look(rollout, final=watched >= planned)
+        result = self._look(rollout, final=watched >= planned)
         log.info("look", stage=rollout.stage.value, outcome=result.outcome.value, reason=result.reason)
         if result.outcome is Outcome.FAIL:
             self._take_back(rollout, result.reason, result.evidence)
@@ -240,6 +240,13 @@ class Controller:
         patience = 0.0 if passed else max(PATIENCE * planned, PATIENCE_SECONDS)
         if rollout.stage_outcome is None and watched >= planned + patience:
             self._end(rollout, result)
+
+    def _look(self, rollout: Rollout, *, final: bool) -> StageResult:
+        """What cannot be looked at is not known to be bad, and never passes."""
+        try:
+            return self._watch.look(rollout, final=final)
+        except AutotraderError as error:
+            return StageResult(Outcome.INCONCLUSIVE, f"nobody could look: {error}")
 
     # ------------------------------------------------------------------ ends
 

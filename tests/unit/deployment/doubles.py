@@ -102,12 +102,14 @@ class ScriptedWatch:
     """A watch that sees what it is told to see."""
 
     def __init__(self) -> None:
-        self.sees = PASSED
+        self.sees: StageResult | Exception = PASSED
         self.looks = 0
 
     def look(self, rollout: Rollout, *, final: bool) -> StageResult:
         self.looks += 1
-        return self.sees
+        seen = _said(self.sees)
+        assert seen is not None
+        return seen
 
     def end(self) -> None:
         pass

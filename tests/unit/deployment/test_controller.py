@@ -352,3 +352,12 @@ def test_a_database_that_is_down_decides_nothing(live: Deployment, monkeypatch: 
     assert live.records.find(rollout.id).state is RolloutState.WORKING
     live.clock.move(live.settings.supervision_seconds + 1)
     assert set(live.owners().values()) == {Color.BLUE}
+
+
+def test_a_watch_that_cannot_look_pauses_and_never_passes(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.watch.sees = BadData("expected features of the last day, was none")
+    live.run(ticks=60)
+    paused = live.records.find(rollout.id)
+    assert paused.state is RolloutState.PAUSED
+    assert "nobody could look: expected features" in live.records.stages(rollout.id)[-1].reason
