@@ -40,8 +40,8 @@ test: install ## The whole suite, with the coverage floor
 	@scripts/test.sh
 
 .PHONY: unit
-unit: install ## The unit and contract tests alone
-	@$(PYTEST) tests/unit tests/contracts -m "not integration" -n 2
+unit: install ## The unit tests alone, in less than a minute
+	@$(PYTEST) tests/unit -m "not integration and not component" -n 2
 
 .PHONY: check
 check: install ## Lint, types, layers, shell, generated files

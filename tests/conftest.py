@@ -17,6 +17,28 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 MODELS = ("tests/unit/training/", "tests/unit/test_conversion_smoke.py")
 
 
+# They talk over sockets, start processes or servers, or fit models. `make unit` leaves them out, so that
+# it stays under a minute; `make test` runs them beside the others.
+COMPONENTS = (
+    "tests/contracts/",
+    "tests/dags/",
+    "tests/unit/adapters/",
+    "tests/unit/apps/",
+    "tests/unit/connectors/",
+    "tests/unit/db/",
+    "tests/unit/deployment/checks/",
+    "tests/unit/pipelines/",
+    *MODELS,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark component tests by where they lie."""
+    for item in items:
+        if item.nodeid.startswith(COMPONENTS):
+            item.add_marker(pytest.mark.component)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep a file's tests in one worker, and those that fit models too.
