@@ -31,6 +31,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+import uvloop
 from timing import emit
 
 from autotrader.apps.serving.http_server import Answer, Exchange, HttpServer, bind
@@ -214,7 +215,8 @@ async def serve_nothing(port: int) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--empty"]:
-        asyncio.run(serve_nothing(int(sys.argv[2])))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_nothing(int(sys.argv[2])))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))  # and end the servers
     if shutil.which("wrk") is None:
         sys.exit("expected the load generator wrk, was absent: apt-get install wrk")

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotrader.domain.errors import BadData
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 INPUT = "features"
 OUTPUT = "probabilities"
+# Below this, waking the other threads costs more than they take over.
+BATCH_ROWS = 32
 
 
 class OnnxModel:
@@ -25,7 +31,8 @@ class OnnxModel:
     Parameters
     ----------
     path : Path
-    threads : int
+    batch_threads : int
+        That share the rows of a batch. A single row is always one thread's: sharing costs it more.
     content : bytes or None
         The file's bytes, from a caller who read (and checked) them; None reads them.
 
@@ -42,18 +49,11 @@ class OnnxModel:
         If it is no ONNX file, or its input, output or metadata are not as the contract says.
     """
 
-    def __init__(self, path: Path, *, threads: int = 1, content: bytes | None = None) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+    def __init__(self, path: Path, *, batch_threads: int = 1, content: bytes | None = None) -> None:
+        graph = path.read_bytes() if content is None else content
         try:
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes() if content is None else content,
-                options,
-                providers=["CPUExecutionProvider"],
-            )
+            self._session = _open(graph, threads=1)
+            self._batch_session = self._session if batch_threads == 1 else _open(graph, threads=batch_threads)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base below Exception
             raise BadData(f"expected an ONNX model in {path}: {error}") from None
         inputs = [(i.name, i.type) for i in self._session.get_inputs()]
@@ -78,5 +78,17 @@ class OnnxModel:
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[n, 3], as the graph gives it, of contiguous float32[n, f]."""
         result: NDArray[np.float32]
-        (result,) = self._session.run([OUTPUT], {INPUT: features})
+        session = self._session if len(features) < BATCH_ROWS else self._batch_session
+        (result,) = session.run([OUTPUT], {INPUT: features})
         return result
+
+
+def _open(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that wait for rows sleep: they would take the cores from those who ask.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
