@@ -35,7 +35,7 @@ class QuickstartSummary:
     decision : str
         `promoted`, `rejected`, ...
     deployment : Mapping[str, object] or None
-        `active_color`, `active_version`, `stages` of the rollout that made it live (`stage`,
+        `active_color`, `active_version`, `endpoint`, `stages` of the rollout that made it live (`stage`,
         `outcome`, `reason`, `seconds`, `evidence`); None where nothing is live.
     health_check : Mapping[str, object]
         `health`, and what drift, quality and performance came to.
@@ -145,6 +145,8 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
             f"  Airflow   {settings.airflow_url}  ({login})",
             f"  MLflow    {settings.mlflow_uri}",
             f"  Report    {summary.report or 'none'}",
+            f"  Health    {summary.health_check['report']}",
+            *([f"  Predict   {summary.deployment['endpoint']}/health"] if summary.deployment else []),
             "\nmake status shows what runs, make down stops it, make clean deletes it.",
         ]
     return "\n".join(parts)
@@ -155,9 +157,11 @@ def deployment_of(records: DeploymentRecords) -> dict[str, Any] | None:
     live = records.live()
     if live is None:
         return None
+    slot = records.slots().get(live.candidate)
     return {
         "active_color": live.candidate.value,
         "active_version": live.version,
+        "endpoint": slot.endpoint if slot else None,
         "rollout": live.id,
         "profile": live.profile,
         "stages": to_plain(lines_of(records, live.id)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
 
 import structlog
@@ -59,7 +59,7 @@ class BarStream:
 
     async def closed_bars(
         self, first_opens: Mapping[str, datetime], interval: Interval
-    ) -> AsyncIterator[RawPage]:
+    ) -> AsyncGenerator[RawPage]:
         """Pages of closed bars, from the given opens on and without end.
 
         Parameters

@@ -132,15 +132,20 @@ async def _messages(
     if kind is StreamKind.KLINE:
         bars = BarStream(source, settings.binance, market_clock, wall_clock)
         newest = floor_to(market_clock.now(), Interval.M1) - Interval.M1.delta
-        async for page in bars.closed_bars(dict.fromkeys(symbols, newest), Interval.M1):
-            for row in decode_page(page).drop("venue", "spread").iter_rows(named=True):
-                yield row
+        pages = bars.closed_bars(dict.fromkeys(symbols, newest), Interval.M1)
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                for row in decode_page(page).drop("venue", "spread").iter_rows(named=True):
+                    yield row
     elif kind is StreamKind.TRADE:
-        async for trade in TradeStream(settings.binance).trades(symbols):
-            yield command.to_plain(trade)
+        async with contextlib.aclosing(TradeStream(settings.binance).trades(symbols)) as trades:
+            async for trade in trades:
+                yield command.to_plain(trade)
     else:
-        async for book in DepthStream(source, settings.binance).books(symbols, levels=levels):
-            yield command.to_plain(book)
+        depth = DepthStream(source, settings.binance)
+        async with contextlib.aclosing(depth.books(symbols, levels=levels)) as books:
+            async for book in books:
+                yield command.to_plain(book)
 
 
 if __name__ == "__main__":
