@@ -224,6 +224,9 @@ class DeploymentSettings(Section):
         180.0, gt=1, description="Without a controller for this long, readers go back to the stable colour"
     )
     warm_hours: float = Field(24.0, ge=0, description="The colour left behind is kept running for")
+    keep_pairs_days: float = Field(
+        30.0, ge=1, description="Pairs of answers are kept so long after their rollout; verdicts for ever"
+    )
     idle_hours: float = Field(
         1.0, gt=0, description="A stage that passed waits for the next request so long, then is rolled back"
     )

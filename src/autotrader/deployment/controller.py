@@ -31,6 +31,7 @@ COMPONENT = "controller"
 BEAT_SECONDS = 2.0
 # How often the colours that should run are asked whether they do.
 PULSE_SECONDS = 2.0
+CLEANING_SECONDS = 3600.0
 # A watch that is over and undecided goes on for this share of its time, and for so many seconds at
 # least, before a person is asked.
 PATIENCE = 0.5
@@ -108,6 +109,7 @@ class Controller:
         self._next_look = 0.0
         self._next_beat = 0.0
         self._next_pulse = 0.0
+        self._next_cleaning = 0.0
 
     def tick(self) -> None:
         """Do what is due.
@@ -123,6 +125,7 @@ class Controller:
         if rollout is None:
             self._watch.end()
             self._stop_what_was_kept_warm()
+            self._forget_old_pairs()
             self._projection.converge()
             return
         match rollout.state:
@@ -318,6 +321,15 @@ class Controller:
                 self._target.stop(color)
                 reason = f"{slot.version} was kept warm until {slot.warm_until:%F %T} UTC"
                 self._records.set_slot(transitions.empty(color, reason=reason, actor=ACTOR, at=now))
+
+    def _forget_old_pairs(self) -> None:
+        if self._clock.monotonic() < self._next_cleaning:
+            return
+        self._next_cleaning = self._clock.monotonic() + CLEANING_SECONDS
+        kept = timedelta(days=self._settings.keep_pairs_days)
+        count = self._records.forget_pairs(self._clock.now() - kept)
+        if count:
+            log.info("old pairs forgotten", count=count)
 
     # ------------------------------------------------------------------ the rest
 

@@ -10,7 +10,7 @@ from autotrader.deployment import requests
 from autotrader.deployment.controller import StageResult
 from autotrader.domain.errors import BadData, Refused, Unreachable
 from autotrader.domain.rollout import FAST, STANDARD, Color, Outcome, RolloutState, Stage
-from autotrader.ports.deployment import Rollout
+from autotrader.ports.deployment import Pair, Rollout
 from autotrader.ports.registry import Alias, ModelStatus
 from tests.unit.deployment.doubles import INSTRUMENTS, MODEL, PASSED, STRATEGY, Deployment
 
@@ -361,3 +361,16 @@ def test_a_watch_that_cannot_look_pauses_and_never_passes(live: Deployment) -> N
     paused = live.records.find(rollout.id)
     assert paused.state is RolloutState.PAUSED
     assert "nobody could look: expected features" in live.records.stages(rollout.id)[-1].reason
+
+
+def test_pairs_are_forgotten_long_after_their_rollout_and_verdicts_are_not(live: Deployment) -> None:
+    (rollout,) = live.records.recent()
+    pair = Pair("q1", INSTRUMENTS[0], live.clock.now(), True, 200, 200, 0.001, 0.001, 0.1, 0.1, 0.0)
+    live.records.add_pairs(rollout.id, [pair])
+    live.clock.move(timedelta(days=29).total_seconds())
+    live.controller.tick()
+    assert len(live.records.pairs(rollout.id)) == 1
+    live.clock.move(timedelta(days=2).total_seconds())
+    live.controller.tick()
+    assert live.records.pairs(rollout.id) == []
+    assert live.records.stages(rollout.id)
