@@ -118,7 +118,7 @@ def search_family(
             wall_clock=wall_clock,
             threads=threads,
         )
-        study = _open_study(key, storage_url or f"sqlite:///{folder.resolve()}/optuna.db")
+        study = _open_study(key, storage_url or _local_database(folder.resolve()))
         trials: list[TrialOutcome] = []
         for number in range(training.trials_per_model):
             trials.append(search.run(study, number))
@@ -135,6 +135,26 @@ def search_family(
         found = FamilySearch(key, kind.name, str(folder), _best(trials), tuple(trials))
         write_result(folder, found)
     return found
+
+
+def _local_database(folder: Path) -> str:
+    """URL of the folder's own trial database, which gets its name when it is whole.
+
+    SQLite commits every table and every index by itself: a kill between the two leaves studies
+    whose names nothing keeps unique, and no later start mends that.
+    """
+    from optuna.storages import RDBStorage
+
+    path = folder / "optuna.db"
+    if not path.exists():
+        for crumb in folder.glob("optuna.making*"):  # its journal too, which would undo the next one
+            crumb.unlink()
+        making = folder / "optuna.making"
+        storage = RDBStorage(f"sqlite:///{making}")
+        storage.remove_session()
+        storage.engine.dispose()
+        making.replace(path)
+    return f"sqlite:///{path}"
 
 
 def _open_study(key: str, url: str) -> optuna.Study:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, event
 
 from autotrader.domain.errors import BadData, Unreachable
 from autotrader.training import models, trials
@@ -119,6 +120,25 @@ def test_a_search_cut_short_anywhere_goes_on_without_repeating_or_counting_twice
     assert told(run.search(FAMILY)) == told(signal.search(FAMILY))
     assert len(run.ledger.trials) == TRIALS
     assert sum(r.parent_run_id is not None for r in run.tracker.runs.values()) == TRIALS
+
+
+@pytest.mark.parametrize("made", ["CREATE TABLE studies", "CREATE UNIQUE INDEX"])
+def test_a_kill_while_the_trial_database_is_made_leaves_no_half_of_it(
+    signal: TrainingRun, tmp_path: Path, made: str
+) -> None:
+    run = again(signal, tmp_path / "work")
+
+    def kill(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.strip().startswith(made):
+            raise Killed
+
+    event.listen(Engine, "after_cursor_execute", kill)
+    try:
+        with pytest.raises(Killed):
+            run.search(FAMILY)
+    finally:
+        event.remove(Engine, "after_cursor_execute", kill)
+    assert told(run.search(FAMILY)) == told(signal.search(FAMILY))
 
 
 _SEARCH_AND_WAIT = """
