@@ -132,12 +132,19 @@ def test_a_kill_while_the_trial_database_is_made_leaves_no_half_of_it(
         if statement.strip().startswith(made):
             raise Killed
 
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
     event.listen(Engine, "after_cursor_execute", kill)
     try:
         with pytest.raises(Killed):
             run.search(FAMILY)
     finally:
         event.remove(Engine, "after_cursor_execute", kill)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "fit_model", killed)
+        with pytest.raises(Killed):
+            run.search(FAMILY)
     assert told(run.search(FAMILY)) == told(signal.search(FAMILY))
 
 
