@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +41,6 @@ from autotrader.deployment.switching import Switching
 from autotrader.domain.rollout import DIRECT, Color, Stage
 from autotrader.features.definitions import BALANCED
 from autotrader.ports.deployment import Release, Slot, SlotState
-from autotrader.ports.events import Event, EventType
 from autotrader.ports.predictions import PredictionRequest
 from autotrader.training.calibration import fit_calibration
 from autotrader.training.export import export_model
@@ -117,28 +115,31 @@ def go_live(settings: Settings, records: SqlDeploymentRecords, target: LocalTarg
         Switching(settings, records, target, SystemWallClock()).finish(rollout, actor="benchmark")
 
 
-def switch_often(url: str, times: int) -> list[tuple[int, float]]:
+def switch_often(settings: Settings, times: int) -> list[tuple[int, float]]:
     """The epoch that each switch ended, and when it was asked for."""
-    records = SqlDeploymentRecords(open_database(url), MODEL)
-    event = Event("switched", EventType.DEPLOYMENT, "info", "switched", "benchmark", datetime.now(UTC))
+    records = SqlDeploymentRecords(open_database(settings.database_url), MODEL)
+    switching = Switching(settings, records, LocalTarget(settings), SystemWallClock())
     made = []
     for _ in range(times):
         time.sleep(PAUSE_SECONDS)
-        asked = time.monotonic()
         before = records.routes()
-        routes = [replace(r, color=r.color.other, changed_at=datetime.now(UTC)) for r in before]
-        assert records.switch(routes, [], event, expected={r.instrument: r.epoch for r in before})
+        live = records.live()
+        assert live is not None
+        assert live.previous_version is not None
+        asked = time.monotonic()
+        done = switching.to(live.previous_version, reason="benchmark", actor="benchmark")
+        assert done.state.is_over
         made.append((before[0].epoch, asked))
     return made
 
 
-def wait_as_long(_: str, times: int) -> list[tuple[int, float]]:
+def wait_as_long(_: Settings, times: int) -> list[tuple[int, float]]:
     """The same time without a switch."""
     time.sleep(PAUSE_SECONDS * times)
     return []
 
 
-Told = Callable[[str, int], list[tuple[int, float]]]
+Told = Callable[[Settings, int], list[tuple[int, float]]]
 
 
 async def under_load(settings: Settings, records: SqlDeploymentRecords, switch: Told) -> dict[str, object]:
@@ -149,7 +150,7 @@ async def under_load(settings: Settings, records: SqlDeploymentRecords, switch: 
     failed = 0
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        switching = loop.run_in_executor(pool, switch, settings.database_url, SWITCHES)
+        switching = loop.run_in_executor(pool, switch, settings, SWITCHES)
         numbers = itertools.count()
 
         async def call(predictor: RoutedPredictor) -> None:

@@ -20,9 +20,11 @@ from autotrader.ports.deployment import (
     Pair,
     Rollout,
     Route,
+    Routing,
     Slot,
     SlotState,
     StageRecord,
+    Watched,
 )
 from autotrader.ports.events import Event, EventLog, EventType
 from tests.fakes.deployment import InMemoryDeploymentRecords
@@ -339,52 +341,73 @@ def test_a_stage_may_end_twice_and_both_are_kept_in_order(records: DeploymentRec
     assert records.stages("r1") == ends
 
 
-# ------------------------------------------------------------------------------- switching
+# --------------------------------------------------------------------------------- routing
 
 
-def test_routes_are_switched_where_epochs_are_as_expected(subject: Subject) -> None:
-    both = [route(BTC), route(ETH)]
-    assert subject.records.switch(both, [SLOT], event("switch"), expected={BTC: 0, ETH: 0})
-    assert subject.records.switch([route(BTC)], [], event("switch"), expected={BTC: 1, ETH: 1})
-    assert subject.epochs() == {BTC: 2, ETH: 1}
-    assert subject.records.slots() == {Color.GREEN: SLOT}
-    assert subject.keys() == [f"switch@{STRATEGY}/{BTC}/1", f"switch@{STRATEGY}/{BTC}/2"]
-
-
-@pytest.mark.parametrize("expected", [{BTC: 0}, {BTC: 2}, {BTC: 1, ETH: 1}])
-def test_a_switch_that_expects_other_epochs_changes_nothing(
-    subject: Subject, expected: dict[str, int]
+def test_the_routing_of_an_instrument_is_its_route_and_where_the_colours_answer(
+    records: DeploymentRecords,
 ) -> None:
-    subject.records.switch([route(color=Color.BLUE)], [], event("first"), expected={BTC: 0})
-    before = (subject.records.routes(), subject.keys())
-    assert not subject.records.switch([route()], [SLOT], event("second"), expected=expected)
-    assert (subject.records.routes(), subject.keys()) == before
-    assert subject.records.slots() == {}
+    begun = records.begin(ROLLOUT, event("begun"))
+    assert records.routing(BTC) is None
+    given = [route(BTC, green_until=MINUTES[3]), route(ETH)]
+    bare = replace(SLOT, color=Color.BLUE, endpoint=None)
+    records.change(begun, begun, event("routed"), routes=given, slots=[SLOT, bare])
+    assert records.routing(BTC) == Routing(replace(given[0], epoch=1), {Color.GREEN: SLOT.endpoint}, None)
+    records.set_slot(replace(bare, endpoint="http://127.0.0.1:8000"))
+    found = records.routing(ETH)
+    assert found is not None
+    assert found.route == replace(given[1], epoch=1)
+    assert found.endpoints == {Color.GREEN: SLOT.endpoint, Color.BLUE: "http://127.0.0.1:8000"}
+    assert records.routing("binance:BNBUSDT") is None
 
 
-def test_a_switch_must_expect_an_epoch_of_each_instrument(records: DeploymentRecords) -> None:
-    with pytest.raises(ValueError, match="ETHUSDT"):
-        records.switch([route(BTC), route(ETH)], [], event("switch"), expected={BTC: 0})
-    with pytest.raises(ValueError, match="epoch"):
-        records.switch([], [SLOT], event("switch"), expected={})
-    assert records.routes() == []
+@pytest.mark.parametrize("stage", [Stage.INTEGRATION_TESTS, Stage.SHADOW, Stage.FULL, Stage.FINALIZE])
+@pytest.mark.parametrize("state", list(RolloutState))
+def test_requests_are_paired_in_watched_stages_until_traffic_goes_back(
+    records: DeploymentRecords, stage: Stage, state: RolloutState
+) -> None:
+    stands = records.begin(replace(ROLLOUT, stage=stage), event("begun"))
+    way = {RolloutState.ROLLED_BACK: [RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK]}
+    for number, step in enumerate(way.get(state, [state])):
+        ended = AT if step.is_over else None
+        routes = [route()] if number == 0 else []
+        changed = records.change(
+            stands, replace(stands, state=step, ended_at=ended), event(step), routes=routes
+        )
+        assert changed is not None
+        stands = changed
+    found = records.routing(BTC)
+    assert found is not None
+    is_paired = stage.is_watched and state in (RolloutState.WORKING, RolloutState.PAUSED)
+    assert found.watched == (Watched("r1", Color.GREEN) if is_paired else None)
 
 
-def test_a_switch_beside_a_rollout_is_refused(subject: Subject) -> None:
-    subject.records.begin(ROLLOUT, event("begun"))
-    with pytest.raises(Refused, match=r"for a switch of routes, was v1\.1\.0 on green"):
-        subject.records.switch([route()], [], event("switch"), expected={BTC: 0})
-    assert subject.records.routes() == []
-    assert subject.keys() == ["begun@r1/1"]
+def test_routing_is_of_one_instant_whatever_is_changed_meanwhile(subject: Subject) -> None:
+    """Owner and endpoints are changed together; nobody ever sees one without the other."""
+    stands = subject.records.begin(ROLLOUT, event("begun"))
+
+    def world(color: Color) -> tuple[list[Route], list[Slot]]:
+        slots = [replace(SLOT, color=c, endpoint=f"http://{color}") for c in Color]
+        return [route(color=color)], slots
+
+    def change() -> None:
+        seen = stands
+        for number in range(60):
+            routes, slots = world(list(Color)[number % 2])
+            changed = subject.records.change(seen, seen, event("turn"), routes=routes, slots=slots)
+            assert changed is not None
+            seen = changed
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        while not changing.done():
+            found = subject.records.routing(BTC)
+            if found is not None:
+                assert set(found.endpoints.values()) == {f"http://{found.route.color}"}
+        changing.result()
 
 
-def test_of_switches_that_are_made_at_once_one_is(subject: Subject) -> None:
-    def switch(_: int) -> bool:
-        return subject.records.switch([route()], [], event("switch"), expected={BTC: 0})
-
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(switch, range(8))) == 1
-    assert subject.epochs() == {BTC: 1}
+# ----------------------------------------------------------------------------------- slots
 
 
 def test_a_slot_is_replaced(records: DeploymentRecords) -> None:

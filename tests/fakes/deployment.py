@@ -10,15 +10,13 @@ from datetime import datetime
 from autotrader.command import to_plain
 from autotrader.db.rollout_rules import (
     event_of_revision,
-    event_of_switch,
     first_revision,
     next_revision,
     refuse_while,
-    require_expectations,
 )
 from autotrader.domain.errors import NotFound
 from autotrader.domain.rollout import Color, RolloutState
-from autotrader.ports.deployment import Pair, Rollout, Route, Slot, StageRecord
+from autotrader.ports.deployment import Pair, Rollout, Route, Routing, Slot, StageRecord, Watched
 from autotrader.ports.events import Event, EventLog
 from tests.fakes.events import InMemoryEventLog
 
@@ -40,6 +38,16 @@ class InMemoryDeploymentRecords:
     def routes(self) -> Sequence[Route]:
         with self._lock:
             return [self._routes[instrument] for instrument in sorted(self._routes)]
+
+    def routing(self, instrument: str) -> Routing | None:
+        with self._lock:
+            route = self._routes.get(instrument)
+            if route is None:
+                return None
+            endpoints = {color: slot.endpoint for color, slot in self._slots.items() if slot.endpoint}
+            rollout = self.active()
+            watched = Watched(rollout.id, rollout.candidate) if rollout and rollout.is_paired else None
+            return Routing(route, endpoints, watched)
 
     def slots(self) -> Mapping[Color, Slot]:
         with self._lock:
@@ -100,19 +108,6 @@ class InMemoryDeploymentRecords:
                 self._stages.setdefault(seen.id, []).append(plain)
             self.events.record(event_of_revision(event, changed))
             return changed
-
-    def switch(
-        self, routes: Sequence[Route], slots: Sequence[Slot], event: Event, *, expected: Mapping[str, int]
-    ) -> bool:
-        require_expectations(routes, expected)
-        with self._lock:
-            active = self.active()
-            if active is not None:
-                raise refuse_while(active, "a switch of routes")
-            if any(self._epoch(instrument) != epoch for instrument, epoch in expected.items()):
-                return False
-            self.events.record(event_of_switch(event, self._strategy_id, self._put(routes, slots, None)))
-            return True
 
     def set_slot(self, slot: Slot) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import multiprocessing
 import sys
 import time
@@ -22,8 +23,10 @@ from autotrader.adapters.routed_predictor import RoutedPredictor
 from autotrader.config.settings import Settings
 from autotrader.db.deployment_records import SqlDeploymentRecords
 from autotrader.db.engine import open_database
-from autotrader.domain.rollout import Color, RolloutState, Stage
-from autotrader.ports.deployment import Release, Rollout, Route, Slot, SlotState
+from autotrader.deployment import requests
+from autotrader.deployment.switching import Switching
+from autotrader.domain.rollout import DIRECT, Color, RolloutState, Stage
+from autotrader.ports.deployment import Release, Rollout, Slot, SlotState
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.predictions import Prediction, PredictionRequest
 from tests.fakes import deployment_server
@@ -34,6 +37,8 @@ pytestmark = pytest.mark.integration
 AT = datetime(2024, 3, 1, 12, tzinfo=UTC)
 STRATEGY = "autotrader-strategy"
 INSTRUMENTS = ["binance:BTCUSDT", "binance:ETHUSDT", "binance:BNBUSDT", "binance:SOLUSDT"]
+VERSIONS = {Color.BLUE: "v1.0.0", Color.GREEN: "v1.1.0"}
+FIRST_EPOCH = 3
 SWITCHES = 100
 PAUSE_SECONDS = 0.05
 CALLERS = 4
@@ -51,17 +56,21 @@ class Switch:
 
 
 def switch_often(url: str, times: int, pause_seconds: float) -> list[Switch]:
-    """Outside of a rollout: what an operator does."""
+    """Outside of a rollout: what an operator does, back to the version before, again and again."""
+    settings = Settings()
     records = SqlDeploymentRecords(open_database(url), STRATEGY)
+    switching = Switching(settings, records, LocalTarget(settings, command=SERVER), SystemWallClock())
     made = []
     for _ in range(times):
         time.sleep(pause_seconds)
         asked = time.monotonic()
-        before = records.routes()
-        color, epoch = before[0].color.other, before[0].epoch
-        routes = [replace(route, color=color, changed_at=datetime.now(UTC)) for route in before]
-        assert records.switch(routes, [], EVENT, expected={r.instrument: epoch for r in before})
-        made.append(Switch(color, epoch + 1, asked, time.monotonic()))
+        live = records.live()
+        assert live is not None
+        assert live.previous_version is not None
+        done = switching.to(live.previous_version, reason="test", actor="test")
+        assert done.state.is_over
+        epochs = {route.epoch for route in records.routes()}
+        made.append(Switch(done.candidate, epochs.pop(), asked, time.monotonic()))
     return made
 
 
@@ -106,6 +115,8 @@ ROLLOUT = Rollout(
 
 @pytest.fixture
 def target(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalTarget]:
+    symbols = [instrument.partition(":")[2] for instrument in INSTRUMENTS]
+    monkeypatch.setenv("AUTOTRADER_BINANCE__INSTRUMENTS", json.dumps(symbols))
     monkeypatch.setenv("AUTOTRADER_SERVING__BLUE_PORT", str(free_port()))
     monkeypatch.setenv("AUTOTRADER_SERVING__GREEN_PORT", str(free_port()))
     target = LocalTarget(Settings(), command=SERVER)
@@ -121,21 +132,35 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def records(url: str, target: LocalTarget, tmp_path: Path) -> SqlDeploymentRecords:
-    """Both colours run; blue owns all instruments."""
-    slots = []
-    for color, version in [(Color.BLUE, "v1.0.0"), (Color.GREEN, "v1.1.0")]:
+    """Both colours run; blue owns all instruments, after green did."""
+    records = SqlDeploymentRecords(open_database(url), STRATEGY)
+    for color, version in VERSIONS.items():
         folder = tmp_path / "releases" / version
         deployment_server.write_release(folder, version)
         release = Release("strategy", version, str(folder), "ab" * 32, "balanced-v1")
         endpoint = target.start(color, release)
-        slots.append(Slot(color, SlotState.READY, version, None, endpoint, "", AT, "test"))
+        records.set_slot(Slot(color, SlotState.READY, version, None, endpoint, "", AT, "test"))
     deadline = time.monotonic() + 20
     while not all(target.health(color).ready for color in Color):
         assert time.monotonic() < deadline, [target.health(color) for color in Color]
         time.sleep(0.02)
-    records = SqlDeploymentRecords(open_database(url), STRATEGY)
-    routes = [Route(name, Color.BLUE, None, 0, None, AT, "test") for name in INSTRUMENTS]
-    assert records.switch(routes, slots, EVENT, expected=dict.fromkeys(INSTRUMENTS, 0))
+    switching = Switching(Settings(), records, target, SystemWallClock())
+    for color in (Color.BLUE, Color.GREEN, Color.BLUE):
+        begun = requests.begin(
+            records,
+            strategy_id=STRATEGY,
+            version=VERSIONS[color],
+            profile=DIRECT,
+            goal=Stage.FINALIZE,
+            reason="test",
+            actor="test",
+            now=AT,
+            first=Stage.FINALIZE,
+        )
+        switching.finish(begun, actor="test")
+    assert {(r.instrument, r.color, r.epoch) for r in records.routes()} == {
+        (name, Color.BLUE, FIRST_EPOCH) for name in INSTRUMENTS
+    }
     return records
 
 
@@ -175,11 +200,10 @@ def require_owners(acted: list[tuple[Prediction, float]], switches: list[Switch]
 
     Measured where the caller has the answer in its hands, from when the switch was asked for.
     """
-    owners = {1: Color.BLUE} | {switch.epoch: switch.color for switch in switches}
-    versions = {Color.BLUE: "v1.0.0", Color.GREEN: "v1.1.0"}
+    owners = {FIRST_EPOCH: Color.BLUE} | {switch.epoch: switch.color for switch in switches}
     for prediction, _ in acted:
         assert prediction.color is owners[prediction.epoch]
-        assert prediction.version == versions[prediction.color]
+        assert prediction.version == VERSIONS[prediction.color]
     ends = {switch.epoch - 1: switch.asked for switch in switches}
     return max(at - ends[p.epoch] for p, at in acted if p.epoch in ends)
 

@@ -9,6 +9,7 @@ never waited for.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -18,9 +19,9 @@ import structlog
 from autotrader.adapters.pairs import PairRecorder, pair_of
 from autotrader.adapters.prediction_client import NO_ANSWER, OK, Answer, PredictionClient
 from autotrader.domain.errors import Refused, Rejected, Throttled, Unreachable
-from autotrader.domain.rollout import Color, RolloutState
+from autotrader.domain.rollout import Color
 from autotrader.ports.clock import WallClock
-from autotrader.ports.deployment import DeploymentRecords
+from autotrader.ports.deployment import DeploymentRecords, Watched
 from autotrader.ports.predictions import Prediction, PredictionRequest
 
 log = structlog.get_logger(__name__)
@@ -32,45 +33,27 @@ FIRST_PAUSE_SECONDS = 0.02
 MOST_BESIDE = 256
 # The request itself is at fault: https://www.rfc-editor.org/rfc/rfc9110#name-client-error-4xx
 _REQUEST_IS_WRONG = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
-_WATCHING = frozenset({RolloutState.WORKING, RolloutState.PAUSED})
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Who owns an instrument, as of one reading."""
+class Reading:
+    """What one reading of the routing says of an instrument, at the instant it was made.
 
-    color: Color
+    Attributes
+    ----------
+    owner : Color
+        Of the instrument: of a route whose supervision has lapsed, the one that it falls back to.
+    epoch : int
+    """
+
+    owner: Color
     epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A rollout whose answers are recorded.
-
-    Attributes
-    ----------
-    endpoint : str or None
-        Of the colour that does not own the instrument; None where nothing runs in it.
-    """
-
-    rollout_id: str
-    candidate: Color
-    endpoint: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """What one reading says of an instrument.
-
-    Attributes
-    ----------
-    endpoint : str or None
-        The owner's; None where nothing runs in its colour.
-    """
-
-    owner: Owner
-    endpoint: str | None
+    endpoints: Mapping[Color, str]
     watched: Watched | None
+
+    def is_as(self, other: Reading) -> bool:
+        """Whether the instrument is still its owner's, and was nobody else's between."""
+        return (self.owner, self.epoch) == (other.owner, other.epoch)
 
 
 class RoutedPredictor:
@@ -79,7 +62,7 @@ class RoutedPredictor:
     Parameters
     ----------
     records : DeploymentRecords
-        Read twice a request, from a thread.
+        Read once before and once after a request, from a thread.
     client : PredictionClient
         Open.
     clock : WallClock
@@ -108,34 +91,38 @@ class RoutedPredictor:
     async def predict(self, request: PredictionRequest) -> Prediction:
         patient_until = self._clock.monotonic() + PATIENCE_SECONDS
         failures = 0
+        before = await self._read(request.instrument)
         while True:
-            routing = await asyncio.to_thread(self._read, request.instrument)
-            answer = await self._ask(request, routing)
-            owner = await asyncio.to_thread(self._owner, request.instrument)
-            if owner == routing.owner:
+            answer = await self._ask(request, before)
+            after = await self._read(request.instrument)
+            if after.is_as(before):
                 if answer.status == OK:
-                    return _prediction(request, owner, answer)
+                    return _prediction(request, after, answer)
                 if answer.status in _REQUEST_IS_WRONG:
-                    raise Rejected(f"expected {owner.color} to answer, was {answer.status}: {answer.reason}")
+                    raise Rejected(f"expected {after.owner} to answer, was {answer.status}: {answer.reason}")
                 failures += 1
                 if failures == TRIES:
                     raise _none_of(request, f"{TRIES} tries", answer)
                 await asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (failures - 1))
+                after = await self._read(request.instrument)
             # Otherwise it is discarded, whatever it says, and the new owner asked at once.
             elif self._clock.monotonic() > patient_until:
                 raise _none_of(request, f"{PATIENCE_SECONDS:g} s of changing routes", answer)
+            before = after
 
-    async def _ask(self, request: PredictionRequest, routing: Routing) -> Answer:
-        color = routing.owner.color
-        if routing.endpoint is None:
+    async def _ask(self, request: PredictionRequest, reading: Reading) -> Answer:
+        color = reading.owner
+        endpoint = reading.endpoints.get(color)
+        if endpoint is None:
             return Answer(NO_ANSWER, 0.0, reason=f"nothing runs in {color}")
-        asking = self._client.ask(color, routing.endpoint, request)
-        if routing.watched is None:
+        asking = self._client.ask(color, endpoint, request)
+        if reading.watched is None:
             return await asking
         # A task of its own, so that the pair is whole even if this caller is cancelled.
         owners = asyncio.create_task(asking)
         if len(self._beside) < MOST_BESIDE:
-            task = asyncio.create_task(self._pair(request, color, routing.watched, owners))
+            other = reading.endpoints.get(color.other)
+            task = asyncio.create_task(self._pair(request, color, other, reading.watched, owners))
             self._beside.add(task)
             task.add_done_callback(self._end_beside)
         else:
@@ -148,11 +135,16 @@ class RoutedPredictor:
             log.error("a pair was lost", exc_info=task.exception())
 
     async def _pair(
-        self, request: PredictionRequest, color: Color, watched: Watched, owners: asyncio.Task[Answer]
+        self,
+        request: PredictionRequest,
+        color: Color,
+        others_endpoint: str | None,
+        watched: Watched,
+        owners: asyncio.Task[Answer],
     ) -> None:
         other = None
-        if watched.endpoint is not None:
-            other = await self._client.ask(color.other, watched.endpoint, request)
+        if others_endpoint is not None:
+            other = await self._client.ask(color.other, others_endpoint, request)
         own = await owners
         if color is watched.candidate:
             pair = pair_of(request, stable=other, candidate=own)
@@ -162,21 +154,12 @@ class RoutedPredictor:
             return
         self._recorder.add(watched.rollout_id, pair)
 
-    def _owner(self, instrument: str) -> Owner:
-        route = next((r for r in self._records.routes() if r.instrument == instrument), None)
-        color = None if route is None else route.owner(self._clock.now())
-        if route is None or color is None:
+    async def _read(self, instrument: str) -> Reading:
+        routing = await asyncio.to_thread(self._records.routing, instrument)
+        owner = None if routing is None else routing.route.owner(self._clock.now())
+        if routing is None or owner is None:
             raise Refused(f"nobody answers for {instrument}: expected a version that is live, was none")
-        return Owner(color, route.epoch)
-
-    def _read(self, instrument: str) -> Routing:
-        owner = self._owner(instrument)
-        slots, rollout = self._records.slots(), self._records.active()
-        endpoints = {color: slot.endpoint for color, slot in slots.items()}
-        watched = None
-        if rollout is not None and rollout.stage.is_watched and rollout.state in _WATCHING:
-            watched = Watched(rollout.id, rollout.candidate, endpoints.get(owner.color.other))
-        return Routing(owner, endpoints.get(owner.color), watched)
+        return Reading(owner, routing.route.epoch, routing.endpoints, routing.watched)
 
 
 def _none_of(request: PredictionRequest, spent: str, last: Answer) -> Unreachable:
@@ -186,15 +169,15 @@ def _none_of(request: PredictionRequest, spent: str, last: Answer) -> Unreachabl
     return Unreachable(message)
 
 
-def _prediction(request: PredictionRequest, owner: Owner, answer: Answer) -> Prediction:
+def _prediction(request: PredictionRequest, reading: Reading, answer: Answer) -> Prediction:
     assert answer.probabilities is not None  # noqa: S101 - where status is 200
     assert answer.version is not None  # noqa: S101
     return Prediction(
         request_id=request.request_id,
         instrument=request.instrument,
-        color=owner.color,
+        color=reading.owner,
         version=answer.version,
-        epoch=owner.epoch,
+        epoch=reading.epoch,
         probabilities=answer.probabilities,
         seconds=answer.seconds,
     )

@@ -80,6 +80,7 @@ class BinanceSettings(Section):
     source: str = Field("binance", description="Label stored with every bar")
     weight_per_minute: int = Field(6000, ge=1, description="Request weight that the venue allows")
     concurrency: int = Field(8, ge=1, le=64, description="Requests under way at once")
+    recv_window_ms: int = Field(3000, ge=100, le=3000, description="The venue drops orders older than this")
     publication_latency_seconds: float = Field(2.0, ge=0, description="From close until known")
 
 
@@ -232,6 +233,93 @@ class DeploymentSettings(Section):
     )
 
 
+class BrokerKind(StrEnum):
+    PAPER = "paper"
+    BINANCE = "binance"
+    IBKR = "ibkr"
+    OANDA = "oanda"
+
+
+class RiskSettings(Section):
+    """Limits that every order passes; shares are fractions of equity."""
+
+    risk_per_trade: float = Field(
+        0.02, gt=0, le=1, description="Loss at the stop distance that one trade may risk"
+    )
+    max_position: float = Field(0.20, gt=0, le=1, description="One instrument")
+    max_strategy: float = Field(0.50, gt=0, le=1, description="All positions of a strategy together")
+    max_gross: float = Field(1.0, gt=0, le=10, description="Sum of absolute positions of the account")
+    max_order_notional: Decimal = Field(Decimal(50_000), gt=0, description="One order, base currency")
+    price_band: float = Field(
+        0.02, gt=0, lt=1, description="An order's price may be off the last trade by so much"
+    )
+    orders_per_minute: int = Field(10, ge=1)
+    orders_per_hour: int = Field(100, ge=1)
+    orders_per_day: int = Field(1000, ge=1)
+    pause_losses: int = Field(3, ge=1, description="Losing trades in a row that pause new positions")
+    halt_losses: int = Field(5, ge=1, description="Losing trades in a row that halt for `halt_minutes`")
+    pause_minutes: float = Field(10.0, gt=0)
+    halt_minutes: float = Field(30.0, gt=0)
+    max_daily_loss: float = Field(0.05, gt=0, lt=1, description="Beyond it the circuit breaker trips")
+    max_drawdown: float = Field(0.15, gt=0, lt=1, description="Beyond it the circuit breaker trips")
+
+
+class PaperSettings(Section):
+    """The paper venue: fills at the next bar's open."""
+
+    initial_cash: Decimal = Field(Decimal(100_000), gt=0)
+    slippage_bps: float = Field(1.0, ge=0)
+    half_spread_bps: float = Field(1.0, ge=0)
+    fee_bps: float = Field(3.0, ge=0)
+    participation: float = Field(0.1, gt=0, le=1, description="Share of a bar's volume that may be filled")
+
+
+class TradingSettings(Section):
+    """The trader; an account is a broker's, and one process trades it at a time."""
+
+    broker: BrokerKind = BrokerKind.PAPER
+    account: str = Field(
+        "main", pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$", description="Name of the account here"
+    )
+    live: bool = Field(False, description="Real orders; needs confirmed credentials, and a broker but paper")
+    base_currency: str = Field("USD", pattern=r"^[A-Z]{3,5}$")
+    same_as_base: Words = Field(("USDT", "USDC"), description="Currencies that count as the base currency")
+    day_boundary: str = Field(
+        "00:00 UTC", description="When a trading day begins: time and zone, such as 17:00 America/New_York"
+    )
+    volatility_target: float | None = Field(
+        None, gt=0, description="Annualised volatility of a position, fraction of equity; empty: none"
+    )
+    order_minutes: float = Field(1.0, gt=0, description="A decided order is sent within so much market time")
+    lease_seconds: float = Field(15.0, ge=2, description="Without renewal another process may take over")
+    heartbeat_seconds: float = Field(30.0, gt=0)
+    reconcile_seconds: float = Field(60.0, gt=0, description="Between comparisons with the broker")
+    major_discrepancy: Decimal = Field(Decimal(100), gt=0, description="Base currency; beyond it, halted")
+    dead_man_seconds: float = Field(
+        60.0, gt=0, description="The venue cancels open orders after such silence"
+    )
+    metrics_port: Port = 9091
+
+
+class ApiSettings(Section):
+    host: str = Field("127.0.0.1", description="Beyond loopback every request needs a token")
+    port: Port = 8010
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+
+class MailSettings(Section):
+    """Where reports go; without a host they are written to `<home>/mail` alone."""
+
+    host: str | None = None
+    port: Port = 587
+    user: str | None = None
+    password: SecretStr | None = None
+    starttls: bool = True
+    sender: str = "autotrader@localhost"
+    recipients: Words = ()
+
+
 class MonitoringSettings(Section):
     window_hours: float = Field(24.0, gt=0, description="Served features that drift is looked for in")
     weekly_false_alarms: float = Field(
@@ -290,6 +378,11 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     deployment: DeploymentSettings = DeploymentSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    trading: TradingSettings = TradingSettings()
+    risk: RiskSettings = RiskSettings()
+    paper: PaperSettings = PaperSettings()
+    api: ApiSettings = ApiSettings()
+    mail: MailSettings = MailSettings()
     clock: ClockSettings = ClockSettings()
     simulation: SimulationSettings = SimulationSettings()
     log: LogSettings = LogSettings()

@@ -21,16 +21,23 @@ from autotrader.db.events import record_event
 from autotrader.db.locks import serialise
 from autotrader.db.rollout_rules import (
     event_of_revision,
-    event_of_switch,
     first_revision,
     next_revision,
     refuse_while,
-    require_expectations,
 )
 from autotrader.db.tables import HEARTBEATS, PAIRS, ROLLOUT_STAGES, ROLLOUTS, ROUTES, SLOTS
 from autotrader.domain.errors import NotFound
-from autotrader.domain.rollout import Color, RolloutState
-from autotrader.ports.deployment import Pair, Rollout, Route, Slot, StageRecord
+from autotrader.domain.rollout import Color, RolloutState, Stage
+from autotrader.ports.deployment import (
+    PAIRED_STATES,
+    Pair,
+    Rollout,
+    Route,
+    Routing,
+    Slot,
+    StageRecord,
+    Watched,
+)
 from autotrader.ports.events import Event
 
 _OVER = [state for state in RolloutState if state.is_over]
@@ -56,10 +63,24 @@ class SqlDeploymentRecords:
         self._routes = (
             _select(ROUTES, Route).where(ROUTES.c.strategy_id == strategy_id).order_by(ROUTES.c.instrument)
         )
+        self._routing = _routing(strategy_id)
 
     def routes(self) -> Sequence[Route]:
         with reading(self._engine) as connection:
             return [Route(*row) for row in connection.execute(self._routes)]
+
+    def routing(self, instrument: str) -> Routing | None:
+        with reading(self._engine) as connection:
+            found = connection.execute(self._routing, {"instrument": instrument}).first()
+        if found is None:
+            return None
+        *route, blue, green, rollout_id, candidate = found
+        answering = {Color.BLUE: blue, Color.GREEN: green}
+        return Routing(
+            Route(*route),
+            {color: endpoint for color, endpoint in answering.items() if endpoint is not None},
+            None if rollout_id is None else Watched(rollout_id, candidate),
+        )
 
     def slots(self) -> Mapping[Color, Slot]:
         query = _select(SLOTS, Slot).where(SLOTS.c.strategy_id == self._strategy_id)
@@ -133,22 +154,6 @@ class SqlDeploymentRecords:
                 connection.execute(sa.insert(ROLLOUT_STAGES).values(row))
             record_event(connection, event_of_revision(event, changed))
             return changed
-
-    def switch(
-        self, routes: Sequence[Route], slots: Sequence[Slot], event: Event, *, expected: Mapping[str, int]
-    ) -> bool:
-        require_expectations(routes, expected)
-        with self._changing() as connection:
-            active = self._find_active(connection)
-            if active is not None:
-                raise refuse_while(active, "a switch of routes")
-            epochs = self._epochs(connection)
-            if any(epochs.get(instrument, 0) != epoch for instrument, epoch in expected.items()):
-                return False
-            changed = self._put_routes(connection, routes, None)
-            self._put_slots(connection, slots)
-            record_event(connection, event_of_switch(event, self._strategy_id, changed))
-            return True
 
     def set_slot(self, slot: Slot) -> None:
         with self._changing() as connection:
@@ -257,6 +262,25 @@ class SqlDeploymentRecords:
 def _select(table: sa.Table, kind: type) -> sa.Select[Any]:
     """Of the columns that are the fields of the dataclass, in their order."""
     return sa.select(*(table.c[field.name] for field in fields(kind)))
+
+
+def _routing(strategy_id: str) -> sa.Select[Any]:
+    """Route, endpoint of each colour and rollout that is paired, in one statement: one state of them."""
+    blue, green = (SLOTS.alias(color.value) for color in Color)
+    paired = sa.and_(
+        ROLLOUTS.c.strategy_id == strategy_id,
+        ROLLOUTS.c.state.in_(PAIRED_STATES),
+        ROLLOUTS.c.stage.in_([stage for stage in Stage if stage.is_watched]),
+    )
+    source: sa.FromClause = ROUTES
+    for slot, color in ((blue, Color.BLUE), (green, Color.GREEN)):
+        source = source.outerjoin(slot, sa.and_(slot.c.strategy_id == strategy_id, slot.c.color == color))
+    return (
+        _select(ROUTES, Route)
+        .add_columns(blue.c.endpoint, green.c.endpoint, ROLLOUTS.c.id, ROLLOUTS.c.candidate)
+        .select_from(source.outerjoin(ROLLOUTS, paired))
+        .where(ROUTES.c.strategy_id == strategy_id, ROUTES.c.instrument == sa.bindparam("instrument"))
+    )
 
 
 def _row(value: Rollout | Route | Slot | StageRecord | Pair) -> dict[str, Any]:

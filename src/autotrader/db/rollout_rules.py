@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from autotrader.domain.errors import Refused
 from autotrader.domain.rollout import TRANSITIONS, RolloutState
-from autotrader.ports.deployment import Rollout, Route
+from autotrader.ports.deployment import Rollout
 from autotrader.ports.events import Event
 
 # What a rollout is; all else is how it stands.
@@ -55,24 +54,6 @@ def next_revision(seen: Rollout, new: Rollout) -> Rollout:
 def event_of_revision(event: Event, rollout: Rollout) -> Event:
     """The event with a key that no other revision can have, so that each transition is told once."""
     return replace(event, key=f"{event.key}@{rollout.id}/{rollout.revision}")
-
-
-def event_of_switch(event: Event, strategy_id: str, routes: Iterable[Route]) -> Event:
-    """The event with a key that no other switch can have: epochs grow."""
-    first = min(routes, key=lambda route: route.instrument)
-    return replace(event, key=f"{event.key}@{strategy_id}/{first.instrument}/{first.epoch}")
-
-
-def require_expectations(routes: Iterable[Route], expected: Mapping[str, int]) -> None:
-    """Raise unless there is a route, and for each an epoch that is expected.
-
-    Raises
-    ------
-    ValueError
-    """
-    instruments = {route.instrument for route in routes}
-    if not instruments or not instruments <= expected.keys():
-        raise ValueError(f"expected the epoch of each of {sorted(instruments)}, was {sorted(expected)}")
 
 
 def refuse_while(active: Rollout, wish: str) -> Refused:

@@ -66,6 +66,8 @@ class InstrumentRules:
         Smallest price x quantity of an order, in `currency`.
     currency : str
         Quote currency.
+    base_currency : str or None
+        What a unit is, where units are money themselves (`BTC` of BTCUSDT): fees may be taken in it.
     shortable : bool
     borrow_bps_per_day : Decimal
         Cost of a short position.
@@ -75,5 +77,6 @@ class InstrumentRules:
     lot: Decimal
     minimum_notional: Decimal
     currency: str
+    base_currency: str | None = None
     shortable: bool = False
     borrow_bps_per_day: Decimal = Decimal(0)

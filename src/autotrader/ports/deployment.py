@@ -11,6 +11,9 @@ from typing import Protocol, runtime_checkable
 from autotrader.domain.rollout import Color, Outcome, RolloutState, Stage
 from autotrader.ports.events import Event
 
+# In its watched stages, a rollout's requests are answered by both colours while it is one of these.
+PAIRED_STATES = frozenset({RolloutState.WORKING, RolloutState.PAUSED})
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -117,6 +120,37 @@ class Rollout:
     ended_at: datetime | None = None
     is_faulty: bool = False
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether what callers ask is answered by both colours, and recorded."""
+        return self.stage.is_watched and self.state in PAIRED_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A rollout of which each request is answered by both colours, and recorded."""
+
+    rollout_id: str
+    candidate: Color
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What a caller must know of an instrument to ask for a prediction.
+
+    Attributes
+    ----------
+    route : Route
+    endpoints : Mapping of Color to str
+        Base URLs, of the colours in which something runs.
+    watched : Watched or None
+        None where nothing is compared.
+    """
+
+    route: Route
+    endpoints: Mapping[Color, str]
+    watched: Watched | None
+
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
@@ -169,6 +203,10 @@ class DeploymentRecords(Protocol):
     """The truth of a strategy's deployment. A change and its events are one transaction."""
 
     def routes(self) -> Sequence[Route]: ...
+
+    def routing(self, instrument: str) -> Routing | None:
+        """All that a caller needs to ask for a prediction, as of one instant; None without a route."""
+        ...
 
     def slots(self) -> Mapping[Color, Slot]: ...
 
@@ -224,20 +262,6 @@ class DeploymentRecords(Protocol):
         ------
         Refused
             If the state machine has no such transition.
-        """
-        ...
-
-    def switch(
-        self, routes: Sequence[Route], slots: Sequence[Slot], event: Event, *, expected: Mapping[str, int]
-    ) -> bool:
-        """Change routes outside a rollout, if each instrument's epoch still is as expected (0: no row).
-
-        Strategy, instrument and epoch are added to the event's key, so that each switch is told once.
-
-        Raises
-        ------
-        Refused
-            If a rollout is under way.
         """
         ...
 

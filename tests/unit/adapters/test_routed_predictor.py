@@ -18,7 +18,7 @@ from autotrader.adapters.prediction_client import Answer, PredictionClient
 from autotrader.adapters.routed_predictor import RoutedPredictor
 from autotrader.domain.errors import Refused, Rejected, Throttled, Unreachable
 from autotrader.domain.rollout import Color, RolloutState, Stage
-from autotrader.ports.deployment import Pair, Rollout, Route, Slot, SlotState
+from autotrader.ports.deployment import Pair, Rollout, Route, Routing, Slot, SlotState
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.predictions import PredictionRequest, Predictor
 from tests.fakes.deployment import InMemoryDeploymentRecords
@@ -42,7 +42,7 @@ class Clock:
 
 
 class Records(InMemoryDeploymentRecords):
-    """Runs something once, after so many readings of the routes."""
+    """Runs something once, after so many readings of the routing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class Records(InMemoryDeploymentRecords):
         self.reachable = True
         self.meanwhile: dict[int, Any] = {}
 
-    def routes(self) -> Sequence[Route]:
+    def routing(self, instrument: str) -> Routing | None:
         self.readings += 1
-        found = super().routes()
+        found = super().routing(instrument)
         self.meanwhile.pop(self.readings, lambda: None)()
         return found
 
@@ -78,12 +78,17 @@ class World:
 
     def own(self, color: Color, green_until: datetime | None = None, fallback: Color | None = None) -> None:
         route = Route(BTC, color, fallback, 0, green_until, AT, "test")
-        epoch = next((r.epoch for r in InMemoryDeploymentRecords.routes(self.records)), 0)
-        assert self.records.switch([route], [], EVENT, expected={BTC: epoch})
+        begun = self._begin(f"owner-{len(self.records.recent(1000))}", Stage.FINALIZE)
+        owned = replace(begun, state=RolloutState.COMPLETED, ended_at=AT)
+        assert self.records.change(begun, owned, EVENT, routes=[route]) is not None
 
     def roll_out(self, stage: Stage = Stage.SHADOW, state: RolloutState = RolloutState.WORKING) -> None:
+        begun = self._begin("r1", stage)
+        self.records.change(begun, replace(begun, state=state), EVENT)
+
+    def _begin(self, rollout_id: str, stage: Stage) -> Rollout:
         rollout = Rollout(
-            id="r1",
+            id=rollout_id,
             strategy_id="autotrader-strategy",
             version="green's",
             previous_version="blue's",
@@ -99,8 +104,7 @@ class World:
             created_at=AT,
             stage_since=AT,
         )
-        begun = self.records.begin(rollout, EVENT)
-        self.records.change(begun, replace(begun, state=state), EVENT)
+        return self.records.begin(rollout, EVENT)
 
     @contextlib.asynccontextmanager
     async def predictor(self) -> AsyncIterator[RoutedPredictor]:
@@ -129,6 +133,16 @@ async def test_the_owner_answers_by_its_name_and_in_its_epoch(world: World) -> N
             prediction = await predictor.predict(REQUEST)
             assert (prediction.color, prediction.version, prediction.epoch) == (color, f"{color}'s", epoch)
             assert prediction.scores == (-0.25,)
+
+
+async def test_the_routing_is_read_once_before_a_request_and_once_after_it(world: World) -> None:
+    await world.serve(Color.BLUE)
+    await world.serve(Color.GREEN)
+    world.own(Color.BLUE)
+    world.roll_out()
+    async with world.predictor() as predictor:
+        await predictor.predict(REQUEST)
+    assert world.records.readings == 2
 
 
 async def test_of_an_instrument_that_nobody_owns_there_is_no_prediction(world: World) -> None:
@@ -173,7 +187,6 @@ async def test_an_answer_is_discarded_even_if_its_colour_owns_the_instrument_aga
     async with world.predictor() as predictor:
         prediction = await predictor.predict(REQUEST)
     assert (prediction.color, prediction.epoch) == (Color.BLUE, 3)
-    assert world.records.readings == 4
 
 
 async def test_an_answer_is_discarded_if_supervision_lapsed_while_it_was_on_its_way(world: World) -> None:
@@ -192,6 +205,22 @@ async def test_an_answer_is_discarded_if_supervision_lapsed_while_it_was_on_its_
         assert (await task).color is Color.BLUE
 
 
+async def test_an_answer_is_discarded_if_by_then_nobody_is_to_answer(world: World) -> None:
+    await world.serve(Color.GREEN, delay_seconds=0.05)
+    world.own(Color.GREEN, green_until=AT + timedelta(seconds=1))
+
+    def lapse() -> None:
+        world.clock.at = AT + timedelta(seconds=1)
+
+    async with world.predictor() as predictor:
+        task = asyncio.create_task(predictor.predict(REQUEST))
+        await asyncio.sleep(0.02)
+        assert world.records.readings == 1
+        lapse()
+        with pytest.raises(Refused, match="nobody answers"):
+            await task
+
+
 async def test_routes_that_never_rest_end_in_an_error_not_in_an_old_answer(world: World) -> None:
     await world.serve(Color.BLUE)
     world.own(Color.BLUE)
@@ -199,7 +228,7 @@ async def test_routes_that_never_rest_end_in_an_error_not_in_an_old_answer(world
     def switch_again() -> None:
         world.own(Color.BLUE)
         world.clock.at += timedelta(seconds=1)
-        world.records.meanwhile[world.records.readings + 2] = switch_again
+        world.records.meanwhile[world.records.readings + 1] = switch_again
 
     world.records.meanwhile[1] = switch_again
     async with world.predictor() as predictor:

@@ -51,7 +51,7 @@ class Machine(RuleBasedStateMachine):
         self.snapshots: list[Rollout] = []
         self.current: Rollout | None = None
         self.routes: dict[str, Route] = {}
-        self.supervisor: dict[str, str | None] = {}
+        self.supervisor: dict[str, str] = {}
         self.accepted = 0
 
     def make(self) -> tuple[DeploymentRecords, EventLog]:
@@ -107,22 +107,6 @@ class Machine(RuleBasedStateMachine):
             self._accept(changed)
             self._put(routes, seen.id)
 
-    @rule(color=st.sampled_from(Color), instruments=SEVERAL, late=st.booleans())
-    def switch(self, color: Color, instruments: list[str], late: bool) -> None:
-        routes = [self._route(name, color, None) for name in instruments]
-        expected = {name: self._epoch(name) for name in instruments}
-        if late:
-            expected[instruments[0]] += 1
-        told = event("switched", self.now)
-        if self.current is not None:
-            with pytest.raises(Refused):
-                self.records.switch(routes, [], told, expected=expected)
-            return
-        assert self.records.switch(routes, [], told, expected=expected) is not late
-        if not late:
-            self.accepted += 1
-            self._put(routes, None)
-
     @precondition(lambda self: self.snapshots)
     @rule(data=st.data(), seconds=st.integers(1, 100))
     def renew(self, data: Any, seconds: int) -> None:
@@ -150,6 +134,9 @@ class Machine(RuleBasedStateMachine):
         under_way = [r for r in self.records.recent(1000) if not r.state.is_over]
         assert under_way == ([] if self.current is None else [self.current])
         assert self.records.routes() == [self.routes[name] for name in sorted(self.routes)]
+        for name in INSTRUMENTS:
+            found = self.records.routing(name)
+            assert (None if found is None else found.route) == self.routes.get(name)
 
     @invariant()
     def each_accepted_transition_is_told_once(self) -> None:
@@ -178,7 +165,7 @@ class Machine(RuleBasedStateMachine):
     def _epoch(self, instrument: str) -> int:
         return self.routes[instrument].epoch if instrument in self.routes else 0
 
-    def _put(self, routes: list[Route], rollout_id: str | None) -> None:
+    def _put(self, routes: list[Route], rollout_id: str) -> None:
         for route in routes:
             self.routes[route.instrument] = replace(route, epoch=self._epoch(route.instrument) + 1)
             self.supervisor[route.instrument] = rollout_id

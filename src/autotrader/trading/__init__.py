@@ -1,0 +1,1 @@
+"""The trader: closed bars become orders, within limits, and nothing that dies takes money with it."""
