@@ -2,7 +2,7 @@
 
 | step | what it does |
 |---|---|
-| sign_off_quant, sign_off_risk | in production, two people decide (or `autotrader approve`) |
+| sign_off_quant, sign_off_risk | in production, two people decide in turn (or `autotrader approve`) |
 | pre_deploy_checks | gates, digests, signature, features, parity, latency, memory; sign-offs in production |
 | deploy_green | brings the version up in the colour that is not live (ready within 300 s) |
 | run_integration_tests | asks it what callers will ask, and what they must not |
@@ -21,7 +21,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, dag, task_group, teardown
+from airflow.sdk import Asset, chain, dag, task_group, teardown
 
 from autotrader.adapters.airflow_dag import default_args, form, run, run_key, skip
 from autotrader.adapters.airflow_rollout import RolloutStage
@@ -72,7 +72,7 @@ def deployment_pipeline() -> None:
             skip(done["reason"])
         return done
 
-    sign_offs() >> checks
+    chain(*sign_offs(), checks)
     checks >> green >> tests >> shadow >> canary >> gradual_rollout() >> live >> rollback()
 
 

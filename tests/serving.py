@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,15 @@ def body(count: int = 1, /, **changes: Any) -> dict[str, Any]:
         "rows": [[0.1 * n, -0.2, 0.3] for n in range(count)],
         **changes,
     }
+
+
+def packed(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with its rows as MessagePack has them."""
+    rows = asked["rows"]
+    if rows is None:
+        return dict(asked)
+    data = b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows)
+    return {**asked, "rows": {"shape": [len(rows), len(rows[0]) if rows else 0], "data": data}}
 
 
 @dataclass

@@ -26,11 +26,13 @@ from autotrader.ports.market_data import MarketDataSource, MarketDataSources, Pa
 from autotrader.ports.registry import ModelRegistry
 from autotrader.ports.tokens import Tokens
 from autotrader.ports.tracking import ExperimentTracker
+from autotrader.ports.trading import TradingRecords
 from autotrader.ports.trials import TrialLedger
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from autotrader.alerts.postbox import Postbox
     from autotrader.data.lake import Lake
     from autotrader.data.predictions import PredictionStore
     from autotrader.features.store.store import FeatureStore
@@ -129,12 +131,32 @@ class Container:
         return SqlApprovals(self.engine)
 
     @cached_property
+    def trading_records(self) -> TradingRecords:
+        from autotrader.db.trading_records import SqlTradingRecords
+
+        return SqlTradingRecords(self.engine)
+
+    @cached_property
     def deployment_target(self) -> DeploymentTarget:
         match self.settings.deployment.target:
             case DeploymentTargetKind.LOCAL:
                 from autotrader.adapters.local_target import LocalTarget
 
                 return LocalTarget(self.settings)
+
+    @cached_property
+    def postbox(self) -> Postbox:
+        from autotrader.adapters.smtp_mail import SmtpMailServer
+        from autotrader.alerts.postbox import Postbox
+
+        mail = self.settings.mail
+        return Postbox(
+            self.settings.home.resolve() / "mail",
+            SmtpMailServer(mail) if mail.host else None,
+            sender=mail.sender,
+            recipients=mail.recipients,
+            clock=self.wall_clock,
+        )
 
     @cached_property
     def predictions(self) -> PredictionStore:
@@ -222,6 +244,8 @@ def _providers() -> dict[str, Callable[[Container], Any]]:
         _name(DeploymentTarget): lambda c: c.deployment_target,
         _name(Tokens): lambda c: c.tokens,
         _name(Approvals): lambda c: c.approvals,
+        _name(TradingRecords): lambda c: c.trading_records,
+        "autotrader.alerts.postbox.Postbox": lambda c: c.postbox,
         "autotrader.data.lake.Lake": lambda c: c.lake,
         "autotrader.data.predictions.PredictionStore": lambda c: c.predictions,
         "autotrader.features.store.store.FeatureStore": lambda c: c.feature_store,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,55 @@ def test_recent_is_limited_and_filtered_by_type(log: EventLog) -> None:
     assert [e.key for e in log.recent(type=EventType.RISK, limit=2)] == ["risk:3", "risk:2"]
     assert len(log.recent()) == 8
     assert log.recent(type=EventType.ORDER) == []
+
+
+def test_recent_is_filtered_by_severity_instrument_and_half_open_time(log: EventLog) -> None:
+    for hour in range(6):
+        log.record(
+            replace(
+                EVENT,
+                key=str(hour),
+                at=AT + timedelta(hours=hour),
+                severity="critical" if hour % 2 else "info",
+                instrument=None if hour < 2 else "binance:ETHUSDT" if hour < 4 else "binance:BTCUSDT",
+            )
+        )
+
+    def keys(**wanted: Any) -> list[str]:
+        return [event.key for event in log.recent(**wanted)]
+
+    assert keys(severity="critical") == ["5", "3", "1"]
+    assert keys(instrument="binance:ETHUSDT") == ["3", "2"]
+    assert keys(start=AT + timedelta(hours=2), end=AT + timedelta(hours=4)) == ["3", "2"]
+    assert keys(severity="info", instrument="binance:BTCUSDT", type=EventType.DATA) == ["4"]
+    assert keys(severity="warning") == []
+
+
+def test_recent_is_read_page_by_page_also_within_one_instant(log: EventLog) -> None:
+    for number in range(5):
+        log.record(replace(EVENT, key=str(number)))
+    pages = [log.recent(limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+    assert [[event.key for event in page] for page in pages] == [["4", "3"], ["2", "1"], ["0"], []]
+
+
+def test_events_are_counted_by_type_and_severity_in_a_half_open_time(log: EventLog) -> None:
+    assert log.counts(AT, AT + timedelta(days=1)) == {}
+    for number, (type_, severity, minutes) in enumerate(
+        [
+            (EventType.RISK, "critical", 0),
+            (EventType.RISK, "critical", 5),
+            (EventType.RISK, "info", 5),
+            (EventType.ORDER, "info", 9),
+            (EventType.ORDER, "info", 10),
+            (EventType.ORDER, "info", -1),
+        ]
+    ):
+        at = AT + timedelta(minutes=minutes)
+        log.record(replace(EVENT, key=str(number), type=type_, severity=severity, at=at))
+    counts = log.counts(AT, AT + timedelta(minutes=10))
+    assert counts == {
+        (EventType.RISK, "critical"): 2,
+        (EventType.RISK, "info"): 1,
+        (EventType.ORDER, "info"): 1,
+    }
+    assert all(isinstance(type_, EventType) for type_, _ in counts)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,14 @@ CONTRACT: dict[str, tuple[str | None, int, float, float | None, list[str]]] = {
             "monitor_model_performance",
             "generate_health_report",
         ],
+    ),
+    "close_of_market": ("5 16 * * 1-5", 2, 2, 1 / 3, ["plan_close", "load_equity_bars"]),
+    "daily_summary": (
+        "30 16 * * 1-5",
+        2,
+        5,
+        0.5,
+        ["check_market_day", "build_summary", "mail_summary"],
     ),
     "backtest": (None, 0, 1, 1, ["run_backtest"]),
 }
@@ -152,6 +162,47 @@ def test_only_the_end_of_a_rollout_decides_what_its_run_came_to() -> None:
     tasks = dags()["deployment_pipeline"]["tasks"]
     assert {name for name, task in tasks.items() if task["is_teardown"]} == {"rollback"}
     assert not tasks["rollback"]["fails_run"]
+
+
+def test_production_is_signed_for_by_one_role_after_the_other_before_anything_else() -> None:
+    assert dags()["deployment_pipeline"]["order"][:3] == [
+        "sign_off_quant",
+        "sign_off_risk",
+        "pre_deploy_checks",
+    ]
+
+
+@pytest.fixture
+def sign_offs_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Sequence[object]]]:
+    """The sign-off tasks as a DAG file gets them on that Airflow."""
+    import airflow
+
+    module = "autotrader.adapters.airflow_sign_off"
+
+    def made(version: str) -> Sequence[object]:
+        monkeypatch.setattr(airflow, "__version__", version)
+        sys.modules.pop(module, None)
+        found: Sequence[object] = importlib.import_module(module).sign_offs()
+        return found
+
+    yield made
+    sys.modules.pop(module, None)
+
+
+def test_an_airflow_without_a_human_in_the_loop_has_no_forms(
+    sign_offs_on: Callable[[str], Sequence[object]],
+) -> None:
+    assert len(sign_offs_on("3.1.0")) == 2
+    assert sign_offs_on(OLDEST_AIRFLOW) == []
+
+
+def test_forms_that_are_there_and_do_not_import_are_no_reason_to_go_on_without(
+    sign_offs_on: Callable[[str], Sequence[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "airflow.providers.standard.operators.hitl", None)
+    with pytest.raises(ImportError, match="hitl"):
+        sign_offs_on("3.3.2")
+    assert sign_offs_on(OLDEST_AIRFLOW) == []
 
 
 def test_parsing_imports_nothing_heavy() -> None:

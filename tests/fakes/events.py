@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from autotrader.ports.events import Event, EventType
 
@@ -17,7 +19,31 @@ class InMemoryEventLog:
         self.events[event.key] = event
         return True
 
-    def recent(self, *, type: EventType | None = None, limit: int = 100) -> Sequence[Event]:
+    def recent(
+        self,
+        *,
+        type: EventType | None = None,
+        severity: str | None = None,
+        instrument: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Event]:
+        found = [
+            event
+            for event in self._between(start, end)
+            if (type is None or event.type is type)
+            and (severity is None or event.severity == severity)
+            and (instrument is None or event.instrument == instrument)
+        ]
         # Of one instant, the one recorded last is the newest.
-        in_order = sorted(self.events.values(), key=lambda e: e.at)
-        return [e for e in reversed(in_order) if type is None or e.type is type][:limit]
+        return sorted(found, key=lambda e: e.at)[::-1][offset : offset + limit]
+
+    def counts(self, start: datetime, end: datetime) -> Mapping[tuple[EventType, str], int]:
+        return Counter((event.type, event.severity) for event in self._between(start, end))
+
+    def _between(self, start: datetime | None, end: datetime | None) -> Iterator[Event]:
+        for event in self.events.values():
+            if (start is None or event.at >= start) and (end is None or event.at < end):
+                yield event

@@ -1,4 +1,4 @@
-"""A stand-in for OANDA's v20 REST API: candles over HTTP, can be told to misbehave.
+"""A stand-in for OANDA's v20 REST API: candles and an account over HTTP, can be told to misbehave.
 
 In a test:
 
@@ -29,6 +29,9 @@ from typing import Any, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import polars as pl
+
+from tests.fakes import oanda_routes
+from tests.fakes.oanda_account import OandaAccount
 
 TOKEN = "stand-in-token"
 ACCOUNT = "101-004-1234567-001"
@@ -64,13 +67,21 @@ class OandaServer:
         `volume`, `bid_open` ... `ask_close` (else a spread of 0.0001 is made).
     now : datetime or None
         The venue's time; None is UTC now. A later `to` is refused, as the venue does.
+    book : OandaAccount or None
+        What orders go to; None takes none.
     """
 
     def __init__(
-        self, bars: Mapping[str, pl.DataFrame], *, port: int = 0, now: datetime | None = None
+        self,
+        bars: Mapping[str, pl.DataFrame],
+        *,
+        port: int = 0,
+        now: datetime | None = None,
+        book: OandaAccount | None = None,
     ) -> None:
         self.token = TOKEN
         self.account = ACCOUNT
+        self.book = book
         self.requests: list[str] = []
         self._bars = {name: _quotes(frame) for name, frame in bars.items()}
         self._now = now
@@ -98,6 +109,8 @@ class OandaServer:
 
     def __exit__(self, *_: object) -> None:
         self.released.set()
+        if self.book is not None:
+            self.book.end_streams()
         self._http.shutdown()
         self._http.server_close()
 
@@ -143,6 +156,15 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
         venue = cast("_Http", self.server).venue
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -153,6 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"accounts": [{"id": venue.account, "tags": []}]})
         elif url.path == f"/v3/accounts/{venue.account}/summary":
             self._send(200, {"account": {"id": venue.account, "currency": "USD"}, "lastTransactionID": "1"})
+        elif venue.book and (asked := oanda_routes.account_path(url.path)) and asked[0] == venue.book.id:
+            if told := oanda_routes.answer(venue.book, self, asked[1], query):
+                self._send(*told)
         elif match := re.fullmatch(r"/v3/instruments/([^/]+)/candles", url.path):
             self._candles(venue, unquote(match[1]), query)
         elif url.path.startswith("/v3/accounts/"):

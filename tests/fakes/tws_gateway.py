@@ -1,4 +1,6 @@
-"""A stand-in for TWS or IB Gateway: speaks its socket protocol, serves bars, can be told to misbehave.
+"""A stand-in for TWS or IB Gateway: speaks its socket protocol, can be told to misbehave.
+
+It serves bars, and keeps an account where it is given one (`tests.fakes.tws_account`).
 
 In a test:
 
@@ -32,6 +34,8 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 import polars as pl
+
+from tests.fakes.tws_account import ACCOUNT, FIRST_CONTRACT, TwsAccount
 
 SERVER_VERSION = 176
 NEW_YORK = ZoneInfo("America/New_York")
@@ -72,12 +76,20 @@ class TwsGateway:
         0 takes a free one; read `port` afterwards.
     taken_client_ids : set[int]
         Refused with error 326, as if another client were connected under them.
+    account : TwsAccount or None
+        What orders go to; None takes none.
     """
 
     def __init__(
-        self, bars: Mapping[str, pl.DataFrame], *, port: int = 0, taken_client_ids: set[int] | None = None
+        self,
+        bars: Mapping[str, pl.DataFrame],
+        *,
+        port: int = 0,
+        taken_client_ids: set[int] | None = None,
+        account: TwsAccount | None = None,
     ) -> None:
         self.port = port
+        self.account = account
         self.taken_client_ids = taken_client_ids or set()
         self.requests: list[dict[str, str]] = []
         self.connections = 0
@@ -86,6 +98,8 @@ class TwsGateway:
         self._faults: deque[Fault] = deque()
         self._always: Fault | None = None
         self._loop = asyncio.new_event_loop()
+        self._server: asyncio.Server | None = None
+        self._clients: set[_Client] = set()
         self._listening = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -96,6 +110,33 @@ class TwsGateway:
     def misbehave_always(self, fault: Fault | None) -> None:
         """Let every history request go wrong, until told None."""
         self._always = fault
+
+    def do(self, action: Callable[[], object]) -> None:
+        """Have something happen in the gateway's own thread, and wait until it has."""
+
+        async def act() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(act(), self._loop).result(5)
+
+    def tell_all(self, code: int, text: str) -> None:
+        """A notice to every client, such as 1100."""
+        self.do(lambda: [client.send(4, 2, -1, code, text, "") for client in self._clients])
+
+    def drop_clients(self) -> None:
+        """Close every connection."""
+        self.do(lambda: [client.close() for client in self._clients])
+
+    def go_away(self) -> None:
+        """Close the port and every connection, as at the nightly restart."""
+        server = self._server
+        if server is not None:
+            self.do(server.close)
+        self.drop_clients()
+
+    def come_back(self) -> None:
+        """Listen again, on the port of before."""
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(5)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -108,20 +149,25 @@ class TwsGateway:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._converse, "127.0.0.1", self.port))
-        self.port = server.sockets[0].getsockname()[1]
+        self._loop.run_until_complete(self._listen())
         self._listening.set()
         self._loop.run_forever()
-        server.close()
+        if self._server is not None:
+            self._server.close()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
 
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._converse, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         client = _Client(self, writer)
+        self._clients.add(client)
         try:
             if await reader.readexactly(4) != b"API\0":
                 return
@@ -132,6 +178,7 @@ class TwsGateway:
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             return  # the client left, was sent away, or the gateway stops
         finally:
+            self._clients.discard(client)
             client.leave()
             writer.close()
 
@@ -158,6 +205,8 @@ class _Client:
             "76": lambda f: self.send(74, 1, f[2]),
             "7": lambda f: self.send(55, 1, f[2]),
         }
+        if gateway.account is not None:
+            self._answers |= self._account_answers(gateway.account)
 
     def send(self, *fields: object) -> None:
         body = "".join(f"{field}\0" for field in fields).encode()
@@ -170,7 +219,24 @@ class _Client:
             self._answers[fields[0]](fields)
         await self._writer.drain()
 
+    def close(self) -> None:
+        self._writer.close()
+
+    def _account_answers(self, account: TwsAccount) -> dict[str, Callable[[list[str]], None]]:
+        return {
+            "3": lambda f: account.place(self._id or 0, self.send, f),
+            "4": lambda f: account.cancel(self._id or 0, self.send, int(f[2])),
+            "16": lambda _: account.open_orders(self.send),
+            "99": lambda _: account.completed_orders(self.send),
+            "7": lambda f: account.executed(self.send, f[2]),
+            "61": lambda _: account.positions(self.send),
+            "6": lambda f: account.values(self.send) if f[2] == "1" else None,
+        }
+
     def leave(self) -> None:
+        account = self._gateway.account
+        if account is not None and self._id is not None:
+            account.clients.pop(self._id, None)
         if self._id in self._gateway.connected_client_ids:
             self._gateway.connected_client_ids.remove(self._id)
         for task in self._later:
@@ -186,19 +252,25 @@ class _Client:
             raise ConnectionError(f"client id {client_id} is taken")
         self._id = client_id
         self._gateway.connected_client_ids.append(client_id)
-        self.send(15, 1, "DU1234567")
-        self.send(9, 1, 1)
+        account = self._gateway.account
+        numbers = [order["number"] for order in account.placed] if account else []
+        self.send(15, 1, ACCOUNT)
+        self.send(9, 1, max(numbers, default=0) + 1)
+        if account is not None:
+            account.clients[client_id] = self.send
         for code, farm in ((2104, "Market data farm"), (2106, "HMDS data farm"), (2158, "Sec-def data farm")):
             self._error(-1, code, f"{farm} connection is OK:stand-in")
 
     def _contract_details(self, fields: list[str]) -> None:
         request, symbol = fields[2], fields[4]
-        if symbol not in self._gateway._bars:
+        account = self._gateway.account
+        if symbol not in (account.prices if account else self._gateway._bars):
             self._error(request, 200, "No security definition has been found for the request")
             return
-        about = (symbol, "STK", "", 0, "", "SMART", "USD", symbol, "NMS", symbol, 265598, 0.01)
+        number = account.contract(symbol) if account else FIRST_CONTRACT
+        about = (symbol, "STK", "", 0, "", "SMART", "USD", symbol, "NMS", symbol, number, 0.01)
         trade = ("", "LMT,MKT", "SMART,NASDAQ", 1, 0, symbol, "NASDAQ", "", "", "", "", "US/Eastern", "", "")
-        self.send(10, request, *about, *trade, "", "", 0, 1, "", "", "26", "", "COMMON", 1, 1, 100)
+        self.send(10, request, *about, *trade, "", "", 0, 1, "", "", "26", "", "COMMON", 0.0001, 0.0001, 100)
         self.send(52, 1, request)
 
     async def _history(self, fields: list[str]) -> None:

@@ -14,9 +14,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from autotrader.apps.serving import segments
@@ -24,7 +27,7 @@ from autotrader.apps.shipping.ship import ship_all
 from autotrader.data.lake import Lake
 from autotrader.data.predictions import PredictionStore
 from tests.models import onnx_model
-from tests.serving import TOKEN, TS, Service, body, described, make_release, running
+from tests.serving import TOKEN, TS, Service, body, described, make_release, packed, running
 
 pytestmark = pytest.mark.integration
 
@@ -51,11 +54,30 @@ def logged(folder: Path) -> list[segments.Record]:
     return records
 
 
+class Form(NamedTuple):
+    """How a caller writes and reads."""
+
+    headers: dict[str, str]
+    encode: Callable[[dict[str, Any]], bytes]
+    decode: Callable[[bytes], Any]
+
+
+FORMS = (
+    Form({}, lambda asked: json.dumps(asked).encode(), json.loads),
+    Form(
+        {"Content-Type": "application/vnd.msgpack", "Accept": "application/vnd.msgpack"},
+        lambda asked: msgspec.msgpack.encode(packed(asked)),
+        msgspec.msgpack.decode,
+    ),
+)
+
+
 class Caller(threading.Thread):
     """Asks one thing after the other over one connection until it is told to stop, or cut off."""
 
-    def __init__(self, service: Service, name: str) -> None:
+    def __init__(self, service: Service, name: str, form: Form) -> None:
         super().__init__(daemon=True)
+        self._form = form
         self.acknowledged: list[str] = []
         self.statuses: Counter[int] = Counter()
         self.cut_off = False
@@ -65,15 +87,17 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         connection = http.client.HTTPConnection(self._address, timeout=10)
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        headers = {"Authorization": f"Bearer {TOKEN}", **self._form.headers}
         number = 0
         while not self.stop.is_set():
             request_id = f"{self._name}-{number}"
             number += 1
             try:
-                connection.request("POST", "/predict", json.dumps(body(request_id=request_id)), headers)
+                connection.request(
+                    "POST", "/predict", self._form.encode(body(request_id=request_id)), headers
+                )
                 answer = connection.getresponse()
-                content = json.loads(answer.read())
+                content = self._form.decode(answer.read())
             except (OSError, http.client.HTTPException):
                 self.cut_off = True
                 return
@@ -84,7 +108,7 @@ class Caller(threading.Thread):
 
 
 def under_load(service: Service, seconds: float, *, callers: int = 6) -> list[Caller]:
-    started = [Caller(service, f"caller-{n}") for n in range(callers)]
+    started = [Caller(service, f"caller-{n}", FORMS[n % 2]) for n in range(callers)]
     for caller in started:
         caller.start()
     time.sleep(seconds)

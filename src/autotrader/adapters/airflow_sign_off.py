@@ -9,24 +9,28 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow import __version__
 from airflow.sdk import BaseOperator, Param
+from packaging.version import Version
 
 from autotrader.adapters.airflow_dag import conf, fail, requester, run, run_started_at, skip
 
-Form: Any
-try:
+Form: Any = None
+if Version(__version__).release >= (3, 1):
     from airflow.providers.standard.operators.hitl import HITLOperator as Form
-except Exception:  # noqa: BLE001 - older Airflows raise an error of their own, which newer ones lack
-    Form = None
 
 APPROVE, REJECT = "approve", "reject"
+VERSION = "version"
 ROLES = {"quant": "Quant Engineering", "risk": "Risk"}
 # As long as a request for sign-offs is valid.
 PATIENCE = timedelta(hours=72)
 
 
 def sign_offs() -> list[BaseOperator]:
-    """A task for each role that signs; skipped where the environment asks for none."""
+    """A task for each role that signs, to be chained; skipped where nobody has to sign.
+
+    One after the other, since a form that still waits would keep a run going that somebody rejected.
+    """
     if Form is None:
         return []
     return [_sign_off(role) for role in ROLES]
@@ -37,9 +41,18 @@ def _sign_off(role: str) -> BaseOperator:
         """Asks a person for one role, and records what they decided under their Airflow login."""
 
         def execute(self, context: Any) -> Any:
-            needed = run("deployment.sign_off_needed", model_version=conf()["model_version"])
+            needed = run(
+                "deployment.sign_off_needed",
+                model_version=conf()["model_version"],
+                role=role,
+                requested_by=requester(),
+                asked_at=run_started_at(),
+            )
             if not needed["needed"]:
                 skip(needed["reason"])
+            # What `latest` means may change while people think: they sign for what they are shown.
+            context["ti"].xcom_push(key=VERSION, value=needed["version"])
+            self.subject = f"{ROLES[role]}: may {needed['version']} go to production?"
             return super().execute(context)
 
         def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
@@ -48,13 +61,11 @@ def _sign_off(role: str) -> BaseOperator:
             user = answer["responded_by_user"] or {}
             state = run(
                 "deployment.record_sign_off",
-                model_version=conf()["model_version"],
+                model_version=context["ti"].xcom_pull(task_ids=self.task_id, key=VERSION),
                 role=role,
                 decision=decision,
-                reason=answer["params_input"]["reason"],
+                reason=self.params["reason"],  # as answered; left out by an API's caller, the default
                 user=str(user.get("name") or user.get("id") or ""),
-                requested_by=requester(),
-                asked_at=run_started_at(),
             )
             if decision == REJECT:
                 fail(state["reason"])
@@ -62,7 +73,7 @@ def _sign_off(role: str) -> BaseOperator:
 
     form: BaseOperator = SignOff(
         task_id=f"sign_off_{role}",
-        subject=f"{ROLES[role]}: may {{{{ params.model_version }}}} go to production?",
+        subject=f"{ROLES[role]} signs",  # for which version is known once it runs
         body="The gate report is in the model's MLflow run. You must not have asked for this deployment, and"
         " nobody signs for both roles.",
         options=[APPROVE, REJECT],
@@ -76,5 +87,6 @@ def _sign_off(role: str) -> BaseOperator:
             )
         },
         response_timeout=PATIENCE,
+        trigger_rule="none_failed",  # the one before may be skipped
     )
     return form

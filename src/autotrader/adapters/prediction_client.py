@@ -1,19 +1,24 @@
 """Asks a prediction service over HTTP; never raises for what the other side does.
 
-aiohttp rather than httpx: 0.16 ms of processor time a request against 0.88 ms.
+aiohttp rather than httpx: 0.16 ms of processor time a request against 0.88 ms. MessagePack rather than
+JSON, for the service's sake: it is the one that all wait for.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import struct
+import sys
 import time
+from array import array
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
 import aiohttp
+import msgspec
 
 from autotrader.domain.rollout import Color
 from autotrader.ports.predictions import PredictionRequest
@@ -25,6 +30,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Probabilities leave the model as float32.
 _SUM_TOLERANCE = 1e-4
+_MSGPACK = "application/vnd.msgpack"
+_CLASSES = 3
+_ROW = struct.Struct(f"<{_CLASSES}f")
 
 Probabilities = tuple[tuple[float, float, float], ...]
 
@@ -77,7 +85,7 @@ class PredictionClient:
     """
 
     def __init__(self, token: str | None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self._headers = {"Content-Type": "application/json"}
+        self._headers = {"Content-Type": _MSGPACK, "Accept": _MSGPACK}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._timeout_seconds = timeout_seconds
@@ -123,17 +131,23 @@ class PredictionClient:
 
 
 def _body(request: PredictionRequest) -> bytes:
-    body = {
+    numbers = array("f", chain.from_iterable(request.rows))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    body: dict[str, object] = {
         "request_id": request.request_id,
         "instrument": request.instrument,
         "feature_set": request.feature_set,
         "ts": [_microseconds(ts) for ts in request.ts],
-        "rows": request.rows,
+        "rows": {
+            "shape": (len(request.rows), len(request.rows[0]) if request.rows else 0),
+            "data": numbers.tobytes(),
+        },
         "replayed": request.replayed,
     }
     if request.feature_names is not None:
         body["feature_names"] = request.feature_names
-    return json.dumps(body).encode()
+    return _ENCODER.encode(body)
 
 
 def _microseconds(instant: datetime) -> int:
@@ -142,22 +156,45 @@ def _microseconds(instant: datetime) -> int:
 
 def _answer(color: Color, request: PredictionRequest, content: bytes, seconds: float) -> Answer:
     try:
-        said = json.loads(content)
-        about = (said["request_id"], said["color"], said["feature_set"])
-        version = str(said["version"])
-        probabilities = tuple((float(d), float(f), float(u)) for d, f, u in said["probabilities"])
-    except (ValueError, KeyError, TypeError) as error:
+        said = _DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         shown = content[:200].decode(errors="replace")
-        return Answer(NO_ANSWER, seconds, reason=f"expected a prediction, was {shown!r} ({error!r})")
+        return Answer(NO_ANSWER, seconds, reason=f"expected a prediction, was {shown!r} ({error})")
     expected = (request.request_id, color.value, request.feature_set)
+    about = (said.request_id, said.color, said.feature_set)
     if about != expected:
         return Answer(NO_ANSWER, seconds, reason=f"expected an answer to {expected}, was to {about}")
-    if len(probabilities) != len(request.rows) or not all(map(_is_distribution, probabilities)):
-        reason = f"expected {len(request.rows)} rows of probabilities, was {said['probabilities']}"[:500]
+    shape = (len(request.rows), _CLASSES)
+    size = len(said.probabilities.data)
+    if said.probabilities.shape != shape or size != len(request.rows) * _ROW.size:
+        reason = f"expected probabilities of shape {shape}, was {said.probabilities.shape} in {size} bytes"
         return Answer(NO_ANSWER, seconds, reason=reason)
-    return Answer(OK, seconds, probabilities, version)
+    probabilities: Probabilities = tuple(_ROW.iter_unpack(said.probabilities.data))
+    if not all(map(_is_distribution, probabilities)):
+        reason = f"expected {len(request.rows)} rows of probabilities, was {probabilities}"[:500]
+        return Answer(NO_ANSWER, seconds, reason=reason)
+    return Answer(OK, seconds, probabilities, said.version)
 
 
 def _is_distribution(row: tuple[float, float, float]) -> bool:
     # NaN fails each of these comparisons.
     return all(0 <= p <= 1 for p in row) and math.isclose(sum(row), 1, abs_tol=_SUM_TOLERANCE)
+
+
+class _Packed(msgspec.Struct):
+    shape: tuple[int, int]
+    data: bytes
+
+
+class _Said(msgspec.Struct):
+    """Of a prediction, what is looked at."""
+
+    request_id: str
+    version: str
+    color: str
+    feature_set: str
+    probabilities: _Packed
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Said)

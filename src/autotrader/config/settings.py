@@ -74,6 +74,9 @@ class Section(BaseModel):
 class BinanceSettings(Section):
     rest_url: str = Field("https://api.binance.com", description="Base URL of the spot REST API")
     stream_url: str = Field("wss://stream.binance.com:9443", description="Base URL of the streams")
+    account_stream_url: str = Field(
+        "wss://ws-api.binance.com:443/ws-api/v3", description="The WebSocket API, which tells of our orders"
+    )
     api_key: SecretStr | None = Field(None, description="Needed for account and orders only")
     api_secret: SecretStr | None = None
     instruments: Words = ("BTCUSDT", "ETHUSDT", "BNBUSDT")
@@ -174,6 +177,9 @@ class IngestionSettings(Section):
 class LakeSettings(Section):
     uri: str | None = Field(None, description="Folder or s3:// of the Delta tables; default under home")
     archive_uri: str | None = Field(None, description="Folder or s3:// of the raw pages; default under home")
+    retention_days: float = Field(
+        7.0, ge=1, description="Data files that no version, newest or pinned, names are deleted after so long"
+    )
 
 
 class MlflowSettings(Section):
@@ -299,6 +305,9 @@ class TradingSettings(Section):
         60.0, gt=0, description="The venue cancels open orders after such silence"
     )
     metrics_port: Port = 9091
+    keep_days: float = Field(
+        400.0, ge=31, description="Signals and equity points are kept so long; orders, fills, trades for ever"
+    )
 
 
 class ApiSettings(Section):
@@ -318,6 +327,7 @@ class MailSettings(Section):
     starttls: bool = True
     sender: str = "autotrader@localhost"
     recipients: Words = ()
+    keep_days: float = Field(90.0, ge=7, description="Mails that were sent are kept in the folder so long")
 
 
 class MonitoringSettings(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 import time
@@ -199,18 +200,23 @@ class DeltaLog:
         return version
 
     def vacuum(self, *, retention_hours: int, keep_versions: Sequence[int]) -> list[str]:
-        """Delete files that no kept version has and that are older than the retention."""
+        """Delete files that no kept version has and that are older than the retention; their paths."""
         if self.newest() is None:
             return []
         with self._lock, _trouble(f"vacuum {self.root}"):
             assert self._delta is not None  # noqa: S101 - newest() opened it
-            return self._delta.vacuum(
+            vacuum = functools.partial(
+                self._delta.vacuum,
                 retention_hours=retention_hours,
-                dry_run=False,
                 enforce_retention_duration=False,
                 full=True,
                 keep_versions=list(keep_versions) or None,
             )
+            # It names what it deleted before as well, and makes two versions of it each time.
+            standing = [path for path in vacuum(dry_run=True) if (self.root / path).exists()]
+            if standing:
+                vacuum(dry_run=False)
+            return standing
 
     def _require_schema(self, delta: DeltaTable) -> None:
         expected = json.loads(self._delta_schema.to_json())["fields"]

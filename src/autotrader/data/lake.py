@@ -2,9 +2,9 @@
 
 An upsert reads only the stored rows in the span of the incoming ones, writes only rows that are
 new or differ, and commits all its partitions at once. A kill leaves files that no version names:
-harmless, and vacuumed later. Two writers never lose or double a row: a commit holds only for the
-version it was planned on, or a later one in which its partitions are the same; else it is planned
-again.
+harmless, and vacuumed by the data pipeline once they are old. Two writers never lose or double a
+row: a commit holds only for the version it was planned on, or a later one in which its partitions
+are the same; else it is planned again.
 
 Against a power cut the lake is as safe as the operating system's cache; the archive, from which
 it can be rebuilt, is synced to the disk.
@@ -32,7 +32,6 @@ __all__ = ["PARTITION_BY", "Lake", "LakeTable", "Schema", "UpsertReport"]
 PARTITION_BY = ("venue", "interval", "instrument")
 
 _COUNTS = ("inserted", "unchanged", "replaced")  # as recorded with a commit
-_RETENTION = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +112,11 @@ class Lake:
     def names(self) -> list[str]:
         """Tables that exist, in order of name."""
         return sorted(p.parent.name for p in self.root.glob("*/_delta_log"))
+
+    def vacuum(self, *, retention: timedelta) -> dict[str, list[str]]:
+        """`LakeTable.vacuum` of every table; what was deleted, by table that had something to delete."""
+        deleted = {name: self.open(name).vacuum(retention=retention) for name in self.names()}
+        return {name: files for name, files in deleted.items() if files}
 
 
 class LakeTable(TableReader):
@@ -253,7 +257,7 @@ class LakeTable(TableReader):
         """Pinned versions, each with its owners."""
         return pins.pinned(self.root)
 
-    def vacuum(self, *, retention: timedelta = _RETENTION) -> list[str]:
+    def vacuum(self, *, retention: timedelta) -> list[str]:
         """Delete files that neither the newest nor a pinned version has, and leftovers of kills.
 
         Parameters

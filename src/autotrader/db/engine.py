@@ -150,8 +150,15 @@ def _put(dialect_name: str, table: sa.Table, columns: tuple[str, ...]) -> sa.Exe
 
 def insert_all_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
     """Insert the rows, but for those of which a unique key is there already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
+    if rows:
+        connection.execute(_insert(connection.dialect.name, table), [dict(row) for row in rows])
+
+
+@functools.cache
+def _insert(dialect_name: str, table: sa.Table) -> sa.Executable:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    statement: sa.Executable = dialect.insert(table).on_conflict_do_nothing()
+    return statement
 
 
 def _to_json(value: object) -> str:
@@ -162,6 +169,8 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, below
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
+    # What was committed is on the disk; a library may be built to leave that to the next checkpoint.
+    cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 

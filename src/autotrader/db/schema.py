@@ -15,7 +15,7 @@ from autotrader.db.engine import reading
 from autotrader.db.locks import exclusive
 
 # Newest revision in `migrations/versions`; numbered, so that text order is age.
-HEAD = "0003"
+HEAD = "0004"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

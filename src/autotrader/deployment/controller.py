@@ -60,6 +60,11 @@ class StageWork(Protocol):
         """Start again what should run in this colour, and record where it answers."""
         ...
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether work that was begun is still under way, though nobody may ask for it any more."""
+        ...
+
 
 class Watch(Protocol):
     """Both colours answer the same requests, and are compared."""
@@ -292,6 +297,8 @@ class Controller:
     def _clear(self, rollout: Rollout) -> None:
         """Traffic is back already: stop the candidate, and say that it is over."""
         self._watch.end()
+        if self._work.is_busy:  # it might start after it was stopped
+            return
         self._target.stop(rollout.candidate)
         change = transitions.rolled_back(rollout, self._records.slots(), actor=ACTOR, at=self._clock.now())
         if self._apply(rollout, change):

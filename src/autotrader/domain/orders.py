@@ -80,7 +80,7 @@ class Fill:
     client_order_id : str or None
         None where the venue does not say, or the order was not ours.
     quantity : Decimal
-        Above zero, in units of the instrument.
+        Above zero, in units of the instrument; zero for the fee of an earlier fill that came late.
     price : Decimal
         In its quote currency.
     fee : Decimal
@@ -177,8 +177,11 @@ class Order:
     def with_fill(self, fill: Fill) -> Order:
         """The order after one more fill of it; the caller has made sure that the fill is new.
 
-        A fill after the cancellation counts, too: what was traded was traded.
+        A fill after the cancellation counts, too: what was traded was traded. A late fee changes
+        nothing.
         """
+        if not fill.quantity:
+            return self
         filled = self.filled + fill.quantity
         paid = (self.average_price or ZERO) * self.filled + fill.price * fill.quantity
         status = OrderStatus.FILLED if filled >= self.quantity else OrderStatus.OPEN

@@ -108,7 +108,11 @@ class Position:
         in_units = base_currency is not None and fill.fee_currency == base_currency
         fee = ZERO if in_units else fill.fee * fee_rate
         signed = fill.signed
-        if self.quantity * signed >= 0 or abs(self.quantity) < dust:
+        if not signed:
+            # A fee that came after its fill is of the present trade while there is one.
+            share = fee if self.opened_at else ZERO
+            after, trade = replace(self, fees=self.fees + fee, trip_fees=self.trip_fees + share), None
+        elif self.quantity * signed >= 0 or abs(self.quantity) < dust:
             after, trade = self._entered(signed, fill.price, fee, fill.at), None
         else:
             closing = min(abs(signed), abs(self.quantity))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+
+from autotrader.domain.trading import Cause, TradingState
 
 # ------------------------------------------------------------------------------------ data
 
@@ -220,3 +223,200 @@ class CanaryThresholds:
 
 
 CANARY = CanaryThresholds()
+
+# ------------------------------------------------------------------------------- the HTTP API
+
+
+@dataclass(frozen=True, slots=True)
+class ApiThresholds:
+    """Of the API's own health checks, and of what it lets its clients do."""
+
+    check_interval_seconds: float = 30.0  # contract: checks run every 30 s
+    check_timeout_seconds: float = 5.0  # a tenth of a second is usual here; together below the interval
+    free_disk_share: float = 0.15  # contract: DiskSpaceLow below 15 %
+    listed_hours: float = 24.0  # contract: events default to 24 h
+    listed_rows: int = 100  # contract
+    most_rows: int = 1_000  # of one answer: 0.3 MB, 30 ms
+    # A client that reads nothing for so many messages is far behind: ten instruments make ten a minute.
+    stream_queue: int = 256
+    # Messages that a client may have missed and still catch up with.
+    stream_history: int = 10_000
+    stream_poll_seconds: float = 0.5
+    stream_clients: int = 64
+    # A quiet stream says that it lives, and its token is looked at again.
+    stream_heartbeat_seconds: float = 15.0
+    body_bytes: int = 16_384  # of a request: a reason, and room
+
+
+API = ApiThresholds()
+
+# --------------------------------------------------------------------------------- trading
+
+
+@dataclass(frozen=True, slots=True)
+class RiskThresholds:
+    """Of the trader's own rules. Its limits are settings (`RiskSettings`)."""
+
+    # The stop distance, in standard deviations of the return over the holding time: of normal returns
+    # 2.3 % fall further. There is no stop order: positions end by time, so this is how far the price
+    # may well have gone by then.
+    stop_deviations: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciliationThresholds:
+    """Of what we hold, beside what the venue says."""
+
+    # Venues show cash to the cent, and round what we compute.
+    cash_tolerance: Decimal = Decimal("0.01")
+    # IB sends positions and cash some seconds after the execution that changed them, without a date.
+    settling: timedelta = timedelta(seconds=10)
+    # Answers that cannot be concluded from (a snapshot older than our newest fill), in a row: a minute
+    # apart, a venue that still cannot say what we hold is a reason to open nothing.
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TradingFigureThresholds:
+    """How much there must be before a figure is shown at all: None is better than chance."""
+
+    # The standard error of a ratio per step of n returns is about 1 / sqrt(n): 0.18 here.
+    sharpe_returns: int = 30
+    value_at_risk_share: float = 0.05  # contract: VaR 95
+    # As many horizons that do not overlap as it takes for one of them to be in the tail.
+    value_at_risk_horizons: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """What is done while a part that the trader needs is away: one row of the table.
+
+    Attributes
+    ----------
+    cause : Cause
+        The part.
+    after : timedelta
+        From when on, since it was last well.
+    state : TradingState
+        ACTIVE: carry on.
+    alert : str or None
+        Name of the alert; None sends none yet.
+    severity : str
+        Of the alert.
+    why, ends : str
+        Why this is right, and how it ends.
+    """
+
+    cause: Cause
+    after: timedelta
+    state: TradingState
+    alert: str | None
+    severity: str
+    why: str
+    ends: str
+
+
+RISK = RiskThresholds()
+RECONCILIATION = ReconciliationThresholds()
+TRADING_FIGURES = TradingFigureThresholds()
+
+# Contract: a table, not an accident. The times are our judgement on bars of a minute; a closed market is
+# no outage of its feed. An outage of the broker or the database lasts until the reconciliation after it
+# agrees: what happened meanwhile is not known before.
+DEGRADATION = (
+    Degradation(
+        Cause.FEED,
+        timedelta(minutes=2),
+        TradingState.REDUCING,
+        None,
+        "warning",
+        "two bars are missing: what is decided on old prices opens nothing",
+        "with the next closed bar of every instrument",
+    ),
+    Degradation(
+        Cause.FEED,
+        timedelta(minutes=5),
+        TradingState.HALTED,
+        "ComponentUnhealthy",
+        "critical",
+        "the prices are no longer fresh, so the price band of an order cannot be judged",
+        "with the next closed bar of every instrument",
+    ),
+    Degradation(
+        Cause.PREDICTIONS,
+        timedelta(0),
+        TradingState.ACTIVE,
+        None,
+        "info",
+        "a bar without a prediction is one without an opinion: positions are kept until they expire",
+        "with the next prediction",
+    ),
+    Degradation(
+        Cause.PREDICTIONS,
+        timedelta(minutes=3),
+        TradingState.REDUCING,
+        "ServiceDown",
+        "critical",
+        "readers have gone back to blue by now, so both colours are down: positions run off",
+        "with the next prediction",
+    ),
+    Degradation(
+        Cause.DATABASE,
+        timedelta(0),
+        TradingState.HALTED,
+        "ComponentUnhealthy",
+        "critical",
+        "an order that cannot be recorded must not be sent, and the lease cannot be renewed",
+        "when it answers, the lease is still ours, and the reconciliation agrees",
+    ),
+    Degradation(
+        Cause.BROKER,
+        timedelta(0),
+        TradingState.ACTIVE,
+        None,
+        "info",
+        "calls are repeated; an order that is not sent in its time expires",
+        "when it answers and the reconciliation agrees",
+    ),
+    Degradation(
+        Cause.BROKER,
+        timedelta(seconds=15),
+        TradingState.REDUCING,
+        None,
+        "warning",
+        "fills may be unknown: what would open a position waits",
+        "when it answers and the reconciliation agrees",
+    ),
+    Degradation(
+        Cause.BROKER,
+        timedelta(minutes=1),
+        TradingState.HALTED,
+        "ComponentUnhealthy",
+        "critical",
+        "the venue's dead man's switch has cancelled what worked: our orders are not what we think",
+        "when it answers and the reconciliation agrees",
+    ),
+    Degradation(
+        Cause.REGISTRY,
+        timedelta(minutes=2),
+        TradingState.ACTIVE,
+        "ComponentUnhealthy",
+        "critical",
+        "the services hold their models; nothing can be deployed or rolled back through it meanwhile",
+        "when it answers",
+    ),
+)
+
+# ----------------------------------------------------------------------------- daily summary
+
+
+@dataclass(frozen=True, slots=True)
+class DailySummaryThresholds:
+    """What the mail of the day shows. Our judgement: it is read on a telephone, in a minute."""
+
+    newest_trades: int = 25
+    strongest_signals: int = 5
+    near_limit: float = 0.8  # share of a limit from which it is on the watch list
+
+
+DAILY_SUMMARY = DailySummaryThresholds()

@@ -29,6 +29,7 @@ class Cause(StrEnum):
     DRAWDOWN = "drawdown"
     RECONCILIATION = "reconciliation"
     LOSSES = "losses"
+    STRATEGY = "strategy"
     FEED = "feed"
     PREDICTIONS = "predictions"
     DATABASE = "database"
@@ -75,3 +76,4 @@ class ControlKind(StrEnum):
     RESUME = "resume"
     RECONCILE = "reconcile"
     ACKNOWLEDGE = "acknowledge"
+    ADOPT = "adopt"

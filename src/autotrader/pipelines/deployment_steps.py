@@ -20,7 +20,7 @@ from autotrader.command import to_plain
 from autotrader.config.settings import Environment, Settings
 from autotrader.deployment import requests
 from autotrader.deployment.switching import scope_of
-from autotrader.domain.errors import NotFound
+from autotrader.domain.errors import NotFound, Refused
 from autotrader.domain.rollout import PROFILES, RolloutState, Stage
 from autotrader.ports.approvals import Approvals, Decision, Role
 from autotrader.ports.clock import WallClock
@@ -60,37 +60,70 @@ def begin_rollout(
 
 
 def sign_off_needed(
-    *, model_version: str, settings: Settings, registry: ModelRegistry, approvals: Approvals, clock: WallClock
-) -> dict[str, Any]:
-    """Whether people still have to sign for this version in this environment."""
-    if settings.environment is not Environment.PRODUCTION:
-        return {"needed": False, "reason": f"{settings.environment.value} asks for no sign-off"}
-    version = requests.deployable(registry, settings.strategy.strategy_id, model_version)
-    state = sign_off_state(approvals, version, now=clock.now())
-    return {"needed": state.state is not SignOffState.APPROVED, "reason": state.reason}
-
-
-def record_sign_off(
     *,
     model_version: str,
-    role: Role,
-    decision: Decision,
-    reason: str,
-    user: str,
+    role: str,
     requested_by: str,
-    asked_at: datetime,
+    asked_at: str,
     settings: Settings,
     registry: ModelRegistry,
     approvals: Approvals,
     clock: WallClock,
 ) -> dict[str, Any]:
-    """Record what a person answered in Airflow; the request is opened if it is not yet."""
+    """Whether this role still has to sign for the version, which is named by its semver from now on.
+
+    Where it has, the request is open when this returns.
+
+    Raises
+    ------
+    Refused
+        If somebody rejected the version since the deployment was asked for, or time ran out.
+    """
+    if settings.environment is not Environment.PRODUCTION:
+        reason = f"{settings.environment.value} asks for no sign-off"
+        return {"needed": False, "version": None, "reason": reason}
+    version = requests.deployable(registry, settings.strategy.strategy_id, model_version)
+    now = clock.now()
+    if sign_off_state(approvals, version, now=now).state is not SignOffState.APPROVED:
+        request_sign_off(
+            approvals,
+            subject_of(version),
+            submitted_by=requested_by,
+            now=now,
+            asked_at=datetime.fromisoformat(asked_at),
+        )
+    state = sign_off_state(approvals, version, now=now)
+    if state.state in (SignOffState.REJECTED, SignOffState.EXPIRED):
+        raise Refused(state.reason)
+    return {"needed": Role(role) in state.missing, "version": version.semver, "reason": state.reason}
+
+
+def record_sign_off(
+    *,
+    model_version: str,
+    role: str,
+    decision: str,
+    reason: str,
+    user: str,
+    settings: Settings,
+    registry: ModelRegistry,
+    approvals: Approvals,
+    clock: WallClock,
+) -> dict[str, Any]:
+    """Record what a person answered in Airflow, where the role did not sign elsewhere meanwhile."""
     version = requests.deployable(registry, settings.strategy.strategy_id, model_version)
     subject, now = subject_of(version), clock.now()
-    request_sign_off(approvals, subject, submitted_by=requested_by, now=now, asked_at=asked_at)
-    state = record_from_airflow(
-        approvals, subject, user=user, role=role, decision=decision, reason=reason, now=now
-    )
+    state = sign_off_state(approvals, version, now=now)
+    if Decision(decision) is Decision.REJECT or state.state is not SignOffState.APPROVED:
+        state = record_from_airflow(
+            approvals,
+            subject,
+            user=user,
+            role=Role(role),
+            decision=Decision(decision),
+            reason=reason,
+            now=now,
+        )
     return {"state": state.state.value, "reason": state.reason}
 
 

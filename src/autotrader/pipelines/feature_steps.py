@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,8 @@ def check_data_health(
 ) -> DataHealth:
     """Completeness, the checks of validation, and freshness as one verdict.
 
+    Unless it is critical, what the run staged and what the lake no longer needs are deleted.
+
     Raises
     ------
     BadData
@@ -218,6 +220,8 @@ def check_data_health(
     if health.severity is Severity.CRITICAL:
         raise BadData(f"data health is critical: {health.reason}")
     shutil.rmtree(staging_of(settings, DAG_ID, run_key), ignore_errors=True)
+    deleted = lake.vacuum(retention=timedelta(days=settings.lake.retention_days))
+    log.info("lake vacuumed", files={table: len(files) for table, files in deleted.items()})
     return health
 
 

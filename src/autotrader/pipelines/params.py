@@ -134,3 +134,19 @@ BACKTEST: Schema = {
         "description": "Fees and slippage, in and out. Empty: the setting.",
     },
 }
+
+CLOSE_OF_MARKET: Schema = {
+    "day": {
+        **_DATE,
+        "title": "Day",
+        "description": "A market day in New York whose bars are to be loaded. Empty: up to now.",
+    },
+}
+
+DAILY_SUMMARY: Schema = {
+    "day": {
+        **_DATE,
+        "title": "Day",
+        "description": "The market day in New York that the summary ends with. Empty: today, by market time.",
+    },
+}

@@ -44,6 +44,11 @@ STEPS: dict[str, str] = {
     "health.monitor_model_performance": "autotrader.pipelines.health_steps:monitor_model_performance",
     "health.generate_health_report": "autotrader.pipelines.health_steps:generate_health_report",
     "backtest.run": "autotrader.pipelines.backtest_steps:run_backtest",
+    "summary.plan_close": "autotrader.pipelines.summary_steps:plan_close",
+    "summary.check_market_day": "autotrader.pipelines.summary_steps:check_market_day",
+    "summary.build_summaries": "autotrader.pipelines.summary_steps:build_summaries",
+    "summary.mail_summaries": "autotrader.pipelines.summary_steps:mail_summaries",
+    "summary.forget_old": "autotrader.pipelines.summary_steps:forget_old",
     "alerts.task_failed": "autotrader.pipelines.failure_steps:record_task_failure",
 }
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
 
 from autotrader.domain.instruments import InstrumentId, InstrumentRules, Venue
 from autotrader.domain.orders import Fill, Order, OrderStatus, Side
@@ -74,6 +75,15 @@ class Broker(Protocol):
 
     venue: Venue
 
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
     async def rules(self, instruments: Sequence[InstrumentId]) -> Mapping[InstrumentId, InstrumentRules]:
         """What the venue demands of orders; also raises NotFound for an instrument it does not have."""
         ...
@@ -120,3 +130,22 @@ class Broker(Protocol):
         the venue can tell them apart.
         """
         ...
+
+
+class Brokers(Protocol):
+    """Opens an account at a venue; whoever asked uses it as an async context manager."""
+
+    def __call__(self, venue: Venue) -> OpenBroker: ...
+
+
+class OpenBroker(Broker, Protocol):
+    """A broker with its beginning and its end."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

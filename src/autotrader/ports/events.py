@@ -61,6 +61,20 @@ class EventLog(Protocol):
         """Append; False if an event of that key is there already."""
         ...
 
-    def recent(self, *, type: EventType | None = None, limit: int = 100) -> Sequence[Event]:
-        """Newest first."""
+    def recent(
+        self,
+        *,
+        type: EventType | None = None,
+        severity: str | None = None,
+        instrument: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Event]:
+        """Of [start, end), newest first: `limit` of them after `offset`."""
+        ...
+
+    def counts(self, start: datetime, end: datetime) -> Mapping[tuple[EventType, str], int]:
+        """How many there are in [start, end) by type and severity; those that there are."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -144,3 +144,25 @@ class PageDecoders(Protocol):
     """The decoder of each venue's pages."""
 
     def __call__(self, venue: Venue) -> PageDecoder: ...
+
+
+class ClosedBars(Protocol):
+    """Bars as they close."""
+
+    def closed_bars(self, first_opens: Mapping[str, datetime], interval: Interval) -> AsyncGenerator[RawPage]:
+        """Pages of closed bars, from the given opens on and without end.
+
+        The windows of an instrument's pages join without holes.
+
+        Raises
+        ------
+        DependencyError
+            If the venue cannot be asked any more: begin anew.
+        """
+        ...
+
+
+class BarStreams(Protocol):
+    """The venue's own stream of closed bars over a source; None where it has none."""
+
+    def __call__(self, venue: Venue, source: MarketDataSource) -> ClosedBars | None: ...

@@ -265,11 +265,14 @@ class Change:
         Replaces the row whole; its `revision` is the one read, and the store adds one.
     orders, positions
         Each replaces the row of its key (`client_order_id`; account and instrument).
-    fills, trades, equity, signals, recoveries, dead_letters, events
+    fills, trades, equity, signals, dead_letters, events
         Inserted where new, by key: fill (account, instrument, fill_id), trade (account, instrument,
-        closed_at), equity (account, at), signal (account, instrument, ts), the others by id.
+        closed_at), equity (account, at), signal (account, instrument, ts), dead letter
+        (account, client_order_id), event (key).
+    recoveries
+        Inserted where new, by id; one that is there only takes on its acknowledgement, the first one.
     answered : tuple of Control
-        Whose answers are stored.
+        Whose answers are stored, the first one of each.
     """
 
     state: AccountState | None = None
@@ -287,7 +290,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a listing: newest first, of [start, end), `limit` rows after `offset`."""
+    """Which part of a listing: newest first, of [start, end), `limit` rows after `offset`.
+
+    The time is that of the event itself: `decided_at` of orders, `at` of fills, `closed_at` of trades,
+    `ts` of signals. `instrument` is for listings of what has one.
+    """
 
     start: datetime | None = None
     end: datetime | None = None
@@ -304,15 +311,18 @@ class TradingRecords(Protocol):
     """
 
     def acquire(self, account: str, owner: str, *, now: datetime, seconds: float) -> Lease | None:
-        """Take the lease with a new token; None while another owner's has not expired."""
+        """Take the lease with a new token; None while the newest has neither expired nor been released.
+
+        Whoever owned it: an owner is one start of a process, and a start of the same name waits, too.
+        """
         ...
 
     def renew(self, lease: Lease, *, now: datetime, seconds: float) -> Lease:
-        """Prolong it, and beat the account's heart; Refused if another token has been given out."""
+        """Prolong it, and beat the account's heart; Refused if it was released or another token given out."""
         ...
 
     def release(self, lease: Lease, *, now: datetime) -> None:
-        """Give it back; nothing happens if it is lost already."""
+        """Give it back: nothing can be written under it any more. Nothing happens if it is lost already."""
         ...
 
     def lease(self, account: str) -> Lease | None:
@@ -325,8 +335,10 @@ class TradingRecords(Protocol):
         Raises
         ------
         Refused
-            If the lease's token is not the newest, or the state's revision is not the stored one:
-            nothing is written, and the caller must trade no more.
+            If the lease's token is not the newest, it was released, or the state's revision is not the
+            stored one: nothing is written, and the caller must trade no more.
+        ValueError
+            If something in it is of another account than the lease.
         """
         ...
 
@@ -350,6 +362,13 @@ class TradingRecords(Protocol):
 
     def known_fills(self, account: str, since: datetime) -> frozenset[tuple[InstrumentId, str]]:
         """Instrument and id of the fills from `since` on, by the venue's clock."""
+        ...
+
+    def forget(self, account: str, before: datetime) -> int:
+        """Delete signals and equity points of before this (market) time; how many there were.
+
+        Everything else is kept. It holds a writer up for a day's rows at a time, not for all of them.
+        """
         ...
 
     def orders(self, account: str, page: Page) -> Sequence[Order]: ...

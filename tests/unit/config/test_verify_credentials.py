@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -117,12 +117,12 @@ def test_a_binance_key_that_cannot_withdraw_is_fine(account: BinanceAccount) -> 
 def test_a_binance_key_that_may_or_could_withdraw_is_forbidden(
     account: BinanceAccount, permissions: dict[str, bool]
 ) -> None:
-    account.permissions = permissions
+    account.permit(permissions)
     assert binance_report(account.url).state is State.FORBIDDEN
 
 
 def test_the_command_refuses_a_key_that_may_withdraw(account: BinanceAccount) -> None:
-    account.permissions = {"enableWithdrawals": True}
+    account.permit({"enableWithdrawals": True})
     settings = Settings(
         binance=BinanceSettings(rest_url=account.url, api_key=SecretStr(KEY), api_secret=SecretStr(SECRET))
     )
@@ -151,14 +151,14 @@ def test_no_binance_key_is_missing_only_where_one_is_needed(required: bool, stat
 
 
 def test_a_wrong_clock_is_not_called_a_wrong_key(account: BinanceAccount) -> None:
-    account.clock_lead_ms = 60_000
+    account.lead(timedelta(minutes=1))
     report = binance_report(account.url)
     assert report.state is State.UNREACHABLE
     assert "clock" in report.reason
 
 
 def test_a_binance_that_is_down_says_nothing_of_the_key(account: BinanceAccount) -> None:
-    account.status = 503
+    account.fail()
     assert binance_report(account.url).state is State.UNREACHABLE
     assert binance_report("http://127.0.0.1:1").state is State.UNREACHABLE
 
@@ -166,7 +166,7 @@ def test_a_binance_that_is_down_says_nothing_of_the_key(account: BinanceAccount)
 def test_only_a_test_net_may_keep_silent_about_withdrawals(
     account: BinanceAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account.permissions = None
+    account.permit(None)
     assert binance_report(account.url).state is State.UNREACHABLE
     monkeypatch.setattr(binance, "TEST_NETS", {"127.0.0.1"})
     assert binance_report(account.url).state is State.FINE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,6 +74,42 @@ def test_killed_at_any_line_and_run_again_the_tables_are_the_same(tmp_path: Path
         assert store(folder).bars.damaged() == {}
         store(folder).bars.vacuum(retention=timedelta(0))
         assert_same_tables(folder, reference)
+
+
+def load_and_die_before_the_commit(folder: Path) -> None:
+    """Killed when the data files have their names and no version has them."""
+
+    def die(*_: object, **__: object) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("was not killed")
+
+    bars = store(folder)
+    bars.upsert([stored_bars(seen_at=FIRST)], commit_key="first")
+    DeltaLog.commit = die  # type: ignore[method-assign]
+    bars.upsert([stored_bars("ETHUSDT", seen_at=FIRST)], commit_key="second")
+
+
+@pytest.mark.integration
+def test_files_of_a_load_that_was_killed_before_its_commit_are_vacuumed_once_they_are_old(
+    tmp_path: Path,
+) -> None:
+    assert not finished((load_and_die_before_the_commit, tmp_path))
+    lake, bars = Lake(str(tmp_path)), store(tmp_path).bars
+    named = set(tmp_path.rglob("*instrument=BTCUSDT/*.parquet"))
+    left = set(tmp_path.rglob("*.parquet")) - named
+    assert named
+    assert left
+    before = bars.read()
+    assert lake.vacuum(retention=timedelta(days=1)) == {}  # its writer might be at work still
+    two_days_ago = time.time() - 2 * 86_400
+    for file in named | left:
+        os.utime(file, (two_days_ago, two_days_ago))
+    deleted = lake.vacuum(retention=timedelta(days=1))
+    assert {tmp_path / table / file for table, files in deleted.items() for file in files} == left
+    assert set(tmp_path.rglob("*.parquet")) == named
+    assert_frame_equal(store(tmp_path).bars.read(), before)
+    store(tmp_path).upsert([stored_bars("ETHUSDT", seen_at=FIRST)], commit_key="second")
+    assert store(tmp_path).bars.read().height == 2 * before.height
 
 
 class StoppingLog:

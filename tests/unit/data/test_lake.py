@@ -38,7 +38,7 @@ def files(table: LakeTable) -> set[Path]:
 def test_a_table_that_was_never_written_is_empty_and_has_no_version(table: LakeTable) -> None:
     assert table.version() is None
     assert_frame_equal(table.read(), pl.DataFrame(schema=BARS))
-    assert table.vacuum() == []
+    assert table.vacuum(retention=timedelta(0)) == []
 
 
 def test_what_is_upserted_is_read_back_in_the_schemas_order(table: LakeTable) -> None:
@@ -310,6 +310,24 @@ def test_a_pinned_version_survives_vacuum_until_it_is_unpinned(table: LakeTable)
     assert len(table.vacuum(retention=timedelta(0))) == 1
     with pytest.raises(BadData, match=r"cannot read|was nothing"):
         Lake(str(table.root.parent)).table("bars", BARS).read(version=first)
+
+
+def test_a_lake_is_vacuumed_table_by_table_and_keeps_what_is_pinned(lake: Lake) -> None:
+    assert lake.vacuum(retention=timedelta(0)) == {}
+    tables = [lake.table(name, BARS) for name in ("bars", "other", "untouched")]
+    for table in tables:
+        first = table.upsert([stored_bars()], commit_key="a").version
+    for table in tables[:2]:
+        table.upsert([stored_bars(close_shift=1)], commit_key="b")
+    tables[1].pin(first, "run")
+    deleted = lake.vacuum(retention=timedelta(0))
+    assert {name: len(files) for name, files in deleted.items()} == {"bars": 1}
+    assert_frame_equal(tables[1].read(version=first), stored_bars())
+    versions = [table.version() for table in tables]
+    assert lake.vacuum(retention=timedelta(0)) == {}
+    assert [table.version() for table in tables] == versions
+    assert_frame_equal(lake.table("bars", BARS).read(), stored_bars(close_shift=1))
+    assert tables[2].version() == first
 
 
 def test_unpinning_what_is_not_pinned_is_fine(table: LakeTable) -> None:

@@ -68,6 +68,7 @@ class ScriptedWork:
         self.checks: StageResult | Exception | None = PASSED
         self.up: StageResult | Exception | None = PASSED
         self.tests: StageResult | Exception | None = PASSED
+        self.is_busy = False
 
     def pre_deploy_checks(self, rollout: Rollout) -> StageResult | None:
         return _said(self.checks)

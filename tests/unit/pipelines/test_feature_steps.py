@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,6 +36,19 @@ def test_a_second_run_changes_no_table(platform: Platform) -> None:
     before = platform.store.version(), platform.features.version()
     platform.run("again")
     assert (platform.store.version(), platform.features.version()) == before
+
+
+def test_a_run_deletes_old_files_of_the_lake_that_no_version_has(platform: Platform) -> None:
+    platform.run("r")
+    folder = next(platform.lake.root.glob("bars/**/*.parquet")).parent
+    old, young = folder / "old.parquet", folder / "young.parquet"
+    days = platform.settings.lake.retention_days
+    for path, age in ((old, days + 1), (young, days - 1)):
+        path.write_bytes(b"left by a kill")
+        written = time.time() - age * 86_400
+        os.utime(path, (written, written))
+    platform.run("again")
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_features_that_a_lost_run_did_not_live_to_store_come_with_the_next(home: Path) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from autotrader import command
 from autotrader.adapters.releases import prepare_release
+from autotrader.apps.controller.background import Background
 from autotrader.apps.controller.preparation import Preparation
 from autotrader.apps.controller.watching import ReplayWatch
 from autotrader.config.serving_token import serving_token
@@ -109,10 +110,8 @@ def control(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     with exclusive(engine, f"controller-{strategy_id}", wait_seconds=wait_seconds):
-        controller = Controller(
-            records=records,
-            target=target,
-            work=Preparation(
+        work = Background(
+            Preparation(
                 settings=settings,
                 records=records,
                 registry=registry,
@@ -121,7 +120,12 @@ def control(
                 checks=checks,
                 token=token,
                 clock=wall_clock,
-            ),
+            )
+        )
+        controller = Controller(
+            records=records,
+            target=target,
+            work=work,
             watch=watch,
             projection=Projection(records, registry, wall_clock, model=strategy_id),
             clock=wall_clock,
@@ -140,4 +144,5 @@ def control(
                 stop.wait(pause)
         finally:
             watch.end()
+            work.end()
     return command.Result({"strategy": strategy_id}, "controller ended")

@@ -142,6 +142,11 @@ class Preparation:
             replace(slot, endpoint=endpoint, reason=reason, changed_at=now, changed_by=ACTOR)
         )
 
+    @property
+    def is_busy(self) -> bool:
+        """Never once a call has returned."""
+        return False
+
     def _release(self, rollout: Rollout) -> Release:
         return self._prepare(self._registry.get(rollout.strategy_id, rollout.version))
 

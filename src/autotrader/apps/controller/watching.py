@@ -198,17 +198,18 @@ class _Watched:
 
     def _take_in(self, rollout: Rollout, records: DeploymentRecords) -> None:
         """Each pair belongs to the stage in which it was read first."""
-        new = records.pairs(rollout.id, after=self._last_pair)
-        if not new:
-            return
+        ended: list[tuple[Stage, int]] = []
         if self._last_pair == 0:  # perhaps after a crash: the stages that ended say how far they read
             for record in records.stages(rollout.id):
                 read = record.evidence.get("last_pair")
                 if record.stage.is_watched and isinstance(read, int):
-                    self._add(record.stage, [pair for n, pair in new if self._last_pair < n <= read])
-                    self._last_pair = max(self._last_pair, read)
-        self._add(rollout.stage, [pair for n, pair in new if n > self._last_pair])
-        self._last_pair = max(self._last_pair, new[-1][0])
+                    ended.append((record.stage, read))
+        while new := records.pairs(rollout.id, after=self._last_pair):
+            for stage, read in ended:
+                self._add(stage, [pair for n, pair in new if self._last_pair < n <= read])
+                self._last_pair = max(self._last_pair, min(read, new[-1][0]))
+            self._add(rollout.stage, [pair for n, pair in new if n > self._last_pair])
+            self._last_pair = new[-1][0]
 
     def _add(self, stage: Stage, pairs: list[Pair]) -> None:
         self._analysis.add(stage, pairs)

@@ -25,7 +25,12 @@ class FaultKind(StrEnum):
     TRUNCATED = "truncated"
     SLOW = "slow"
     RESET = "reset"
-    # The bars in it.
+    LOST = "lost"
+    # What becomes of orders, and of the account's answers.
+    REJECTED = "rejected"
+    LATE_FILL = "late_fill"
+    STALE = "stale"
+    # The bars in an answer.
     DUPLICATE = "duplicate"
     OUT_OF_ORDER = "out_of_order"
     RESTATED = "restated"
@@ -49,9 +54,17 @@ ANSWER_FAULTS = frozenset(
         FaultKind.TRUNCATED,
         FaultKind.SLOW,
         FaultKind.RESET,
+        FaultKind.LOST,
+        FaultKind.REJECTED,
     }
 )
-STREAMS = frozenset({"stream", "trade_stream", "depth_stream"})
+# Where alone they have a meaning.
+ORDER_FAULTS: dict[FaultKind, frozenset[str]] = {
+    FaultKind.REJECTED: frozenset({"order.place"}),
+    FaultKind.LATE_FILL: frozenset({"order.cancel"}),
+    FaultKind.STALE: frozenset({"account", "order.status"}),
+}
+STREAMS = frozenset({"stream", "trade_stream", "depth_stream", "user_stream"})
 STREAM_FAULTS = frozenset({FaultKind.RESET, FaultKind.GAP, FaultKind.DUPLICATE, FaultKind.TRUNCATED})
 
 
@@ -59,15 +72,20 @@ STREAM_FAULTS = frozenset({FaultKind.RESET, FaultKind.GAP, FaultKind.DUPLICATE, 
 class Fault:
     """One thing to do wrong.
 
+    An answer that is `reset` was given, and is lost; a request that is `lost` was never read. After
+    a `late_fill` a cancelled order is filled all the same, whole, as the market goes on; what is
+    `stale` is from before the account's newest change, or before there was the order.
+
     Attributes
     ----------
     kind : FaultKind
     count : int or None
         Requests (or stream messages) that it befalls before it is over; None: until it is cleared.
     path : str
-        Last part of the endpoint's path, such as `klines` or `time`; of the WebSocket `stream` for
-        closed bars, `trade_stream` for trades, `depth_stream` for updates of the book (`reset`, `gap`,
-        `duplicate` and `truncated` only).
+        Last part of the endpoint's path, such as `klines` or `time`; of the order endpoint
+        `order.place`, `order.status` and `order.cancel`; of the WebSocket `stream` for closed bars,
+        `trade_stream` for trades, `depth_stream` for updates of the book, `user_stream` for fills of
+        the account (`reset`, `gap`, `duplicate` and `truncated` only).
     symbol : str or None
         Of this symbol only.
     start, end : datetime or None
@@ -90,8 +108,12 @@ class Fault:
             raise ConfigurationError(
                 f"expected one of {', '.join(sorted(STREAM_FAULTS))} for a stream, was {self.kind.value}"
             )
-        if self.path not in {"klines", *STREAMS} and self.kind not in ANSWER_FAULTS:
-            raise ConfigurationError(f"expected path klines for {self.kind.value}, was {self.path}")
+        paths = ORDER_FAULTS.get(
+            self.kind, {self.path} if self.kind in ANSWER_FAULTS else {"klines", *STREAMS}
+        )
+        if self.path not in paths:
+            expected = " or ".join(sorted(paths - STREAMS))
+            raise ConfigurationError(f"expected path {expected} for {self.kind.value}, was {self.path}")
 
     @classmethod
     def parse(cls, text: str | Mapping[str, Any]) -> Fault:
@@ -151,6 +173,14 @@ class Faults:
             if fault.kind in ANSWER_FAULTS and fault.touches(path, symbol, start_ms, end_ms):
                 return self._done(fault)
         return None
+
+    def take(self, kind: FaultKind, path: str, symbol: str | None = None) -> bool:
+        """Whether a fault of this kind befalls the request; it counts as done."""
+        for fault in self._due:
+            if fault.kind is kind and fault.touches(path, symbol, None, None):
+                self._done(fault)
+                return True
+        return False
 
     def spoil(self, body: bytes, symbol: str, interval_ms: int, now: datetime) -> bytes:
         """A page of klines with all faults of bars that befall it; each counts as done."""

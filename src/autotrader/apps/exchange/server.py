@@ -5,24 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
+from autotrader.apps.exchange.account import Account
+from autotrader.apps.exchange.account_api import AccountApi
+from autotrader.apps.exchange.answers import Guard, Refused, Traffic
 from autotrader.apps.exchange.clock import ExchangeClock
 from autotrader.apps.exchange.depth import DepthBook
 from autotrader.apps.exchange.faults import Fault, Faults
 from autotrader.apps.exchange.feeds import Feeds
 from autotrader.apps.exchange.klines import KlineBook
 from autotrader.apps.exchange.market import Market
-from autotrader.apps.exchange.rest import RestApi, Traffic
+from autotrader.apps.exchange.matching import Matching
+from autotrader.apps.exchange.rest import RestApi
+from autotrader.apps.exchange.signatures import Signatures
 from autotrader.apps.exchange.streams import StreamApi
+from autotrader.apps.exchange.symbols import Symbols
+from autotrader.apps.exchange.user_stream import UserStream
 from autotrader.apps.exchange.weights import WeightMeter
 from autotrader.domain.bars import parse_utc
 from autotrader.domain.errors import AutotraderError
+
+BALANCES = {"USDT": Decimal(100_000)}
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,8 @@ class Listening:
 
     Attributes
     ----------
-    rest_url, stream_url : str
-        Values for `AUTOTRADER_BINANCE__REST_URL` and `AUTOTRADER_BINANCE__STREAM_URL`.
+    rest_url, stream_url, account_stream_url : str
+        Values for `AUTOTRADER_BINANCE__REST_URL` and so on.
     source : str
         `recorded` or `SIMULATED`.
     market_time, first_open, last_close : datetime
@@ -43,6 +53,7 @@ class Listening:
 
     rest_url: str
     stream_url: str
+    account_stream_url: str
     source: str
     market_time: datetime
     speed: float
@@ -52,10 +63,13 @@ class Listening:
 
 
 class StandInExchange:
-    """A market behind Binance's protocol, and the hand that makes it misbehave.
+    """A market and one account behind Binance's protocol, and the hand that makes it misbehave.
 
     `POST /_faults` takes a fault or a list of them (`Fault`), `DELETE /_faults` clears them, `GET`
-    shows those due; `POST /_clock` takes `now`, `advance_seconds` or `speed`; `GET /_traffic` counts.
+    shows those due; `POST /_clock` takes `now`, `advance_seconds` or `speed`; `POST /_trades` takes a
+    `symbol` and a `price` at which the market stands until its clock moves on; `DELETE
+    /_user_streams` breaks their connections; `GET /_traffic` counts. The account's key and secret are
+    `signatures.KEY` and `signatures.SECRET`.
 
     Parameters
     ----------
@@ -67,6 +81,8 @@ class StandInExchange:
     weights : WeightMeter or None
         The venue's present limits when None.
     faults : Iterable of Fault
+    balances : Mapping[str, Decimal]
+        What is in the account, by asset.
     """
 
     def __init__(
@@ -77,16 +93,23 @@ class StandInExchange:
         speed: float = 0.0,
         weights: WeightMeter | None = None,
         faults: Iterable[Fault] = (),
+        balances: Mapping[str, Decimal] = BALANCES,
     ) -> None:
         self.market = market
         self.weights = weights or WeightMeter()
         self.faults = Faults(faults)
         self.clock = ExchangeClock(market_time or market.end, speed=speed)
-        book = KlineBook(market)
+        self.account = Account.of(balances)
+        book, symbols, signatures = KlineBook(market), Symbols(market), Signatures(self.clock)
         self.depth = DepthBook(market, book)
-        self._rest = RestApi(market, book, self.depth, self.clock, self.weights, self.faults)
+        self._guard = Guard(self.weights, self.faults)
+        self._matching = Matching(self.account, symbols, book, self.clock)
+        self._rest = RestApi(symbols, book, self.depth, self.clock, self.faults, self.weights.limit)
+        self.account_api = AccountApi(self.account, self._matching, symbols, signatures, self.faults)
         self._streams = StreamApi(Feeds(market, book, self.depth), self.clock, self.faults)
+        self.user_stream = UserStream(self.account, self._matching, signatures, self.clock, self.faults)
         self._runner: web.AppRunner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._port = 0
 
     @property
@@ -98,14 +121,19 @@ class StandInExchange:
         return f"ws://127.0.0.1:{self._port}"
 
     @property
+    def account_stream_url(self) -> str:
+        return f"{self.stream_url}/ws-api/v3"
+
+    @property
     def traffic(self) -> Traffic:
-        return self._rest.traffic
+        return self._guard.traffic
 
     def listening(self) -> Listening:
         market = self.market
         return Listening(
             rest_url=self.rest_url,
             stream_url=self.stream_url,
+            account_stream_url=self.account_stream_url,
             source=market.source,
             market_time=self.clock.now(),
             speed=self.clock.speed,
@@ -116,8 +144,10 @@ class StandInExchange:
 
     async def start(self, port: int = 0) -> None:
         """Listen on loopback; port 0 takes a free one."""
+        self._loop = asyncio.get_running_loop()
         app = web.Application()
-        app.add_routes([*self._rest.routes(), *self._streams.routes(), *self._admin_routes()])
+        app.add_routes([*self._rest.routes(self._guard), *self.account_api.routes(self._guard)])
+        app.add_routes([*self._streams.routes(), *self.user_stream.routes(), *self._admin_routes()])
         app.on_shutdown.append(self._close_streams)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -135,8 +165,14 @@ class StandInExchange:
         self.clock.set(now=now)
         return now
 
+    def cut_user_streams(self) -> None:
+        """Break the connections of the user data stream, from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.user_stream.cut)
+
     async def _close_streams(self, _app: web.Application) -> None:
         await self._streams.close()
+        await self.user_stream.close()
 
     def _admin_routes(self) -> list[web.RouteDef]:
         return [
@@ -144,6 +180,8 @@ class StandInExchange:
             web.post("/_faults", self._add_faults),
             web.delete("/_faults", self._clear_faults),
             web.post("/_clock", self._set_clock),
+            web.post("/_trades", self._trade),
+            web.delete("/_user_streams", self._cut_user_streams),
             web.get("/_traffic", self._show_traffic),
         ]
 
@@ -170,6 +208,19 @@ class StandInExchange:
         self.clock.set(now=now, speed=given.get("speed"))
         return web.json_response({"now": self.clock.now().isoformat(), "speed": self.clock.speed})
 
+    async def _trade(self, request: web.Request) -> web.Response:
+        given: dict[str, Any] = await request.json()
+        try:
+            self._matching.trade(given["symbol"], Decimal(given["price"]))
+            price = self._matching.price(given["symbol"])
+        except Refused as refused:
+            return refused.answer
+        return web.json_response({"symbol": given["symbol"], "price": str(price)})
+
+    async def _cut_user_streams(self, _request: web.Request) -> web.Response:
+        self.user_stream.cut()
+        return web.json_response({"cut": True})
+
     async def _show_traffic(self, _request: web.Request) -> web.Response:
         traffic = self.traffic
         return web.json_response(
@@ -178,6 +229,7 @@ class StandInExchange:
                 "statuses": {str(k): v for k, v in traffic.statuses.items()},
                 "most_under_way": traffic.most_under_way,
                 "weight_used": self.weights.used,
+                "user_streams": self.user_stream.subscriptions,
             }
         )
 

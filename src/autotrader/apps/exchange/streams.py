@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, web
 
+from autotrader.apps.exchange.answers import reset
 from autotrader.apps.exchange.clock import ExchangeClock
 from autotrader.apps.exchange.faults import FaultKind, Faults
 from autotrader.apps.exchange.feeds import Feeds, next_instant
-from autotrader.apps.exchange.rest import reset
 
-_TIMES_SENT: dict[FaultKind | None, int] = {FaultKind.GAP: 0, FaultKind.DUPLICATE: 2}
+TIMES_SENT: dict[FaultKind | None, int] = {FaultKind.GAP: 0, FaultKind.DUPLICATE: 2}
 
 
 class Send(Protocol):
@@ -84,5 +84,5 @@ class StreamApi:
                 if fault is FaultKind.RESET:
                     reset(request)
                     return
-                for _ in range(_TIMES_SENT.get(fault, 1)):
+                for _ in range(TIMES_SENT.get(fault, 1)):
                     await send(stream, message.event, cut=fault is FaultKind.TRUNCATED)

@@ -15,14 +15,23 @@ import psutil
 import structlog
 from numpy.typing import NDArray
 
-from autotrader.apps.serving.http_server import Answer, Exchange
+from autotrader.apps.serving.decoder import PredictDecoder
+from autotrader.apps.serving.exchange import Answer, Exchange
 from autotrader.apps.serving.metrics import CONTENT_TYPE, ServingMetrics
 from autotrader.apps.serving.prediction_log import PredictionLog
 from autotrader.apps.serving.release import LoadedRelease
 from autotrader.apps.serving.segments import encode_record
-from autotrader.apps.serving.wire import Complaint, PredictAnswer, PredictDecoder, Unacceptable
+from autotrader.apps.serving.wire import (
+    MSGPACK,
+    Complaint,
+    PredictAnswer,
+    Unacceptable,
+    names_msgpack,
+    pack,
+)
 from autotrader.domain.errors import DependencyError
 from autotrader.domain.rollout import Color
+from autotrader.ports.deployment import Release
 
 RETRY_AFTER = b"retry-after: 1\r\n"
 SMALLEST_BODY_BYTES = 65_536  # until the model says how much a request may need
@@ -64,7 +73,7 @@ class PredictionApplication:
         self.color = color
         self.status = ServingStatus.STARTING
         self.max_body_bytes = SMALLEST_BODY_BYTES
-        self.metrics = ServingMetrics(in_progress=in_progress)
+        self.metrics = ServingMetrics(in_progress=in_progress, log_bytes=self._log_bytes)
         self._served: Served | None = None
         self._token = token.encode()
         self._in_progress = in_progress
@@ -72,6 +81,7 @@ class PredictionApplication:
         self._began = time.monotonic()
         self._process = psutil.Process()
         self._encoder = msgspec.json.Encoder()
+        self._msgpack_encoder = msgspec.msgpack.Encoder()
 
     def serve(self, loaded: LoadedRelease, log: PredictionLog, *, max_rows: int) -> None:
         """Become ready."""
@@ -116,7 +126,7 @@ class PredictionApplication:
     def respond(self, exchange: Exchange) -> Answer:
         """Predict, log, answer; in this order."""
         try:
-            return self._predict(exchange.body)
+            return self._predict(exchange)
         except Unacceptable as error:
             return self._complain(error.status, error.complaint)
         except DependencyError as error:
@@ -135,7 +145,7 @@ class PredictionApplication:
         return self._complain(status, Complaint(error, expected, was), headers)
 
     def observe(self, exchange: Exchange, status: int, seconds: float) -> None:
-        self.metrics.observe(exchange.method, exchange.path, status, seconds)
+        self.metrics.requests.observe(exchange.method, exchange.path, status, seconds)
 
     def health(self) -> dict[str, object]:
         """What `/health` says."""
@@ -165,20 +175,21 @@ class PredictionApplication:
             "uptime_seconds": round(time.monotonic() - self._began, 3),
             "memory_bytes": self._process.memory_info().rss,
             "requests_under_way": self._in_progress(),
-            "prediction_log_bytes": served.log.written_bytes if served else 0,
+            "prediction_log_bytes": self._log_bytes(),
         }
 
     # --------------------------------------------------------------------------------- parts
 
-    def _predict(self, body: bytes) -> Answer:
+    def _predict(self, exchange: Exchange) -> Answer:
         served = self._served
         if served is None:
             raise RuntimeError("a request was let in before the model was loaded")
-        request, features = served.decoder.decode(body)
+        is_packed = names_msgpack(exchange.headers.get(b"content-type", b""))
+        decode = served.decoder.decode_msgpack if is_packed else served.decoder.decode_json
+        request, features = decode(exchange.body)
         received_at = time.time_ns() // 1_000
         probabilities = served.loaded.model.predict(features)
-        rows = probabilities.tolist()
-        _require_probabilities(probabilities, rows)
+        _require_probabilities(probabilities)
         record = encode_record(
             request.request_id,
             request.instrument,
@@ -189,26 +200,27 @@ class PredictionApplication:
             probabilities,
         )
         served.log.append(record)
-        self.metrics.log_bytes.inc(len(record))
-        self._count(probabilities, rows)
-        release = served.loaded.release
+        self.metrics.rows.observe(probabilities)
+        return self._prediction(exchange, served.loaded.release, request.request_id, probabilities)
+
+    def _prediction(
+        self, exchange: Exchange, release: Release, request_id: str, probabilities: NDArray[np.float32]
+    ) -> Answer:
+        wants_packed = names_msgpack(exchange.headers.get(b"accept", b""))
         answer = PredictAnswer(
-            request_id=request.request_id,
+            request_id=request_id,
             model=release.model,
             version=release.version,
             color=self.color.value,
             feature_set=release.feature_set,
-            probabilities=rows,
+            probabilities=pack(probabilities) if wants_packed else probabilities.tolist(),
         )
+        if wants_packed:
+            return Answer(200, self._msgpack_encoder.encode(answer), MSGPACK)
         return Answer(200, self._encoder.encode(answer))
 
-    def _count(self, probabilities: NDArray[np.float32], rows: list[list[float]]) -> None:
-        """Count what was served, and how sure the model was."""
-        self.metrics.rows.inc(len(rows))
-        if len(rows) == 1:
-            self.metrics.confidence.observe(max(rows[0]))
-        else:
-            self.metrics.confidence.observe_all(probabilities.max(axis=1))
+    def _log_bytes(self) -> int:
+        return self._served.log.written_bytes if self._served else 0
 
     def _page(self, exchange: Exchange) -> Answer:
         if exchange.path not in (b"/health", b"/metrics"):
@@ -234,12 +246,13 @@ class PredictionApplication:
         return Answer(status, self._encoder.encode(complaint), headers=headers)
 
 
-def _require_probabilities(probabilities: NDArray[np.float32], rows: list[list[float]]) -> None:
+def _require_probabilities(probabilities: NDArray[np.float32]) -> None:
     """Refuse what is none; NaN fails each comparison."""
-    if len(rows) == 1:
-        sound = abs(sum(rows[0]) - 1) <= _SUM_TOLERANCE and min(rows[0]) >= 0
+    if len(probabilities) == 1:
+        (row,) = probabilities.tolist()
+        sound = abs(sum(row) - 1) <= _SUM_TOLERANCE and min(row) >= 0
     else:
         sums = np.abs(probabilities.sum(axis=1) - 1) <= _SUM_TOLERANCE
         sound = bool(sums.all() and (probabilities >= 0).all())
     if not sound:
-        raise ValueError(f"expected probabilities from the model, was {rows[:3]}")
+        raise ValueError(f"expected probabilities from the model, was {probabilities[:3].tolist()}")

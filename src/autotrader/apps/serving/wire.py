@@ -1,32 +1,25 @@
-"""What `/predict` takes and gives, and what is said where a request is not that."""
+"""What `/predict` takes and gives, and what is said where a request is not that.
+
+There are two forms of one message. JSON is for people and their tools. MessagePack is for programs: rows
+and probabilities are one field of float32 each, so that a number costs 4 bytes and no parsing.
+What is wrong with a request is said in the same words of either, and always in JSON.
+"""
 
 from __future__ import annotations
 
-import re
-import struct
-from collections import Counter
 from functools import lru_cache
-from itertools import chain
 from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from autotrader.domain.instruments import InstrumentId
-
-# Opens of bars before 2000 or after 2100 are seconds, milliseconds or nanoseconds by mistake.
-_FIRST_TS = 946_684_800_000_000
-_LAST_TS = 4_102_444_800_000_000
-_LARGEST = float(np.finfo(np.float32).max)
-
-_MISMATCH = re.compile(r"Expected (?P<expected>[^,]+)(?:, got (?P<was>.+))?")
-_UNKNOWN = re.compile(r"Object contains unknown field (?P<name>.+)")
-_MISSING = re.compile(r"Object missing required field (?P<name>.+)")
+MSGPACK = b"application/vnd.msgpack"
+FLOAT32 = np.dtype("<f4")
 
 
-class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The body of `POST /predict`.
+class Request(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
+    """What both forms of the body of `POST /predict` have.
 
     Attributes
     ----------
@@ -34,8 +27,6 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
         `venue:symbol`.
     ts : list of int
         Open of the bar that each row's features are of, microseconds since 1970, UTC.
-    rows : list of list of float
-        Features, in the model's order or in that of `feature_names`.
     replayed : bool
         Sent to compare versions; nobody acts on the answer.
     version : str or None
@@ -46,10 +37,36 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     instrument: Annotated[str, msgspec.Meta(max_length=64)]
     feature_set: str
     ts: list[int]
-    rows: list[list[float]]
     feature_names: list[str] | None = None
     replayed: bool = False
     version: str | None = None
+
+
+class JsonRequest(Request, gc=False, kw_only=True):
+    """Rows are lists of features, in the model's order or in that of `feature_names`."""
+
+    rows: list[list[float]]
+
+
+class Packed(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A matrix of float32.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    data : bytes
+        Its numbers row by row, little endian, 4 bytes each.
+    """
+
+    shape: tuple[int, int]
+    data: bytes
+
+
+class PackedRequest(Request, gc=False, kw_only=True):
+    """Columns of the rows are features, in the model's order or in that of `feature_names`."""
+
+    rows: Packed
 
 
 class PredictAnswer(msgspec.Struct, gc=False):
@@ -60,7 +77,7 @@ class PredictAnswer(msgspec.Struct, gc=False):
     version: str
     color: str
     feature_set: str
-    probabilities: list[list[float]]
+    probabilities: list[list[float]] | Packed
 
 
 class Complaint(msgspec.Struct, omit_defaults=True):
@@ -81,142 +98,13 @@ class Unacceptable(Exception):
         self.complaint = Complaint(error, expected, was)
 
 
-class PredictDecoder:
-    """Reads and checks request bodies for one model.
-
-    Parameters
-    ----------
-    version, feature_set : str
-        That are served.
-    feature_names : tuple of str
-        The model's, in its order.
-    max_rows : int
-    """
-
-    def __init__(
-        self, *, version: str, feature_set: str, feature_names: tuple[str, ...], max_rows: int
-    ) -> None:
-        self._version = version
-        self._feature_set = feature_set
-        self._names = feature_names
-        self._max_rows = max_rows
-        self._decoder = msgspec.json.Decoder(PredictRequest)
-
-    @property
-    def max_bytes(self) -> int:
-        """Of a body: as many rows as are allowed, every number written out in full."""
-        return 65_536 + self._max_rows * (26 * len(self._names) + 24)
-
-    def decode(self, body: bytes) -> tuple[PredictRequest, NDArray[np.float32]]:
-        """The request, and its rows in the model's order: float32[n, f], all finite.
-
-        Raises
-        ------
-        Unacceptable
-            413 for too many rows, 422 for anything else that is not as it should be.
-        """
-        try:
-            request = self._decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise _mismatch(error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unacceptable(422, "not JSON", expected="a JSON object", was=str(error)) from None
-        self._check(request)
-        return request, self._features(request)
-
-    def _check(self, request: PredictRequest) -> None:
-        if request.feature_set != self._feature_set:
-            raise _wrong("feature_set", self._feature_set, request.feature_set)
-        if request.version is not None and request.version != self._version:
-            raise _wrong("version", self._version, request.version)
-        try:
-            _parse_instrument(request.instrument)
-        except ValueError as error:
-            expected = str(error).removeprefix("expected ").partition(", was")[0]
-            raise _wrong("instrument", expected, repr(request.instrument)) from None
-        rows, ts = len(request.rows), len(request.ts)
-        if rows > self._max_rows:
-            raise Unacceptable(413, "too many rows", expected=f"at most {self._max_rows}", was=str(rows))
-        if rows == 0:
-            raise _wrong("rows", "at least one", "none")
-        if ts != rows:
-            raise _wrong("ts", f"one for each of {rows} rows", str(ts))
-        if min(request.ts) < _FIRST_TS or max(request.ts) > _LAST_TS:
-            outside = next(t for t in request.ts if not _FIRST_TS <= t <= _LAST_TS)
-            raise _wrong("ts", "microseconds since 1970 of 2000 to 2100", str(outside))
-
-    def _features(self, request: PredictRequest) -> NDArray[np.float32]:
-        width = len(self._names)
-        order = None
-        if request.feature_names is not None and tuple(request.feature_names) != self._names:
-            order = self._order(request.feature_names)
-        for number, row in enumerate(request.rows):
-            if len(row) != width:
-                raise _wrong(f"rows[{number}]", f"{width} features of {self._feature_set}", str(len(row)))
-        # JSON has no NaN and no infinity, and the decoder refuses what no float64 holds: left is what
-        # no float32 holds, which `pack` refuses. It takes a fifth of the time of numpy's conversion.
-        try:
-            packed = _packer(rows := len(request.rows), width).pack(*chain.from_iterable(request.rows))
-        except (OverflowError, struct.error):
-            raise self._too_large(request) from None
-        features = np.frombuffer(packed, np.float32).reshape(rows, width)
-        return features if order is None else np.ascontiguousarray(features[:, order])
-
-    def _too_large(self, request: PredictRequest) -> Unacceptable:
-        names = request.feature_names or self._names
-        row, column = next(
-            (r, c) for r, row in enumerate(request.rows) for c, v in enumerate(row) if abs(v) > _LARGEST
-        )
-        value = repr(request.rows[row][column])
-        return _wrong(f"rows[{row}][{column}] ({names[column]})", "a finite float32", value)
-
-    def _order(self, given: list[str]) -> list[int]:
-        unknown = [n for n in given if n not in self._names]
-        missing = [n for n in self._names if n not in given]
-        twice = [n for n, times in Counter(given).items() if times > 1]
-        wrong = [
-            f"{what} {_listed(names)}"
-            for what, names in (("unknown", unknown), ("missing", missing), ("twice", twice))
-            if names
-        ]
-        if wrong:
-            expected = f"the {len(self._names)} of {self._feature_set}, each once"
-            raise _wrong("feature_names", expected, "; ".join(wrong))
-        return [given.index(name) for name in self._names]
+def pack(matrix: NDArray[np.float32]) -> Packed:
+    """The two-dimensional array as it travels."""
+    rows, columns = matrix.shape
+    return Packed((rows, columns), matrix.astype(FLOAT32, copy=False).tobytes())
 
 
-@lru_cache(maxsize=1024)
-def _packer(rows: int, width: int) -> struct.Struct:
-    return struct.Struct(f"={rows * width}f")
-
-
-@lru_cache(maxsize=4096)
-def _parse_instrument(text: str) -> InstrumentId:
-    return InstrumentId.parse(text)
-
-
-def _listed(names: list[str]) -> str:
-    shown = [name[:64] for name in names[:5]]
-    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _wrong(what: str, expected: str, was: str) -> Unacceptable:
-    return Unacceptable(422, f"wrong {what}", expected=expected, was=was[:200])
-
-
-def _mismatch(error: msgspec.ValidationError) -> Unacceptable:
-    """What msgspec found, in our words: `Expected `float`, got `null` - at `$.rows[0][3]``."""
-    text, _, place = str(error).replace("`", "").partition(" - at ")
-    what = place.removeprefix("$").removeprefix(".") or "body"
-    if unknown := _UNKNOWN.fullmatch(text):
-        return Unacceptable(
-            422,
-            f"unknown field in {what}",
-            expected=", ".join(PredictRequest.__struct_fields__),
-            was=unknown["name"][:200],
-        )
-    if missing := _MISSING.fullmatch(text):
-        return Unacceptable(422, f"missing field in {what}", expected=missing["name"], was="absent")
-    if mismatch := _MISMATCH.fullmatch(text):
-        return _wrong(what, mismatch["expected"], mismatch["was"] or "another")
-    return _wrong(what, "a value as documented", text)
+@lru_cache(maxsize=64)
+def names_msgpack(header: bytes) -> bool:
+    """Whether a Content-Type or an Accept names it."""
+    return any(part.partition(b";")[0].strip().lower() == MSGPACK for part in header.split(b","))

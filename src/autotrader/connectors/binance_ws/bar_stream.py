@@ -10,7 +10,7 @@ import structlog
 
 from autotrader.config.settings import BinanceSettings
 from autotrader.connectors.binance_ws.decode import KLINE_EVENT, decode_event
-from autotrader.connectors.binance_ws.sockets import SILENCE_SECONDS, Connection, connections
+from autotrader.connectors.binance_ws.sockets import SILENCE_SECONDS, Connection, combined, connections
 from autotrader.connectors.binance_ws.source import BinanceSource
 from autotrader.connectors.binance_ws.ticks import instant
 from autotrader.connectors.resilience import RetryPolicy
@@ -84,7 +84,9 @@ class BarStream:
         wanted = dict(first_opens)
         streams = [f"{instrument.lower()}@kline_{interval.value}" for instrument in wanted]
         made = connections(
-            self._settings.stream_url, streams, retry=self._retry, silence_seconds=self._silence_seconds
+            combined(self._settings.stream_url, streams),
+            retry=self._retry,
+            silence_seconds=self._silence_seconds,
         )
         async with contextlib.aclosing(made):
             async for connection in made:

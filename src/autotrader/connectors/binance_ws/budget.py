@@ -22,7 +22,7 @@ class WeightBudget:
     window_seconds : float
         Length of the venue's window, which begins at whole multiples of it: a minute.
     patience_seconds : float
-        A longer rest than this is not waited for.
+        A longer wait than this is not waited.
     """
 
     def __init__(
@@ -47,9 +47,15 @@ class WeightBudget:
         Raises
         ------
         Throttled
-            If the venue asked for a longer rest than we wait for, at once.
+            If it would be a longer wait than our patience, at once.
         """
         while (wait := max(self._resting(), self._until_window_has(weight))) > 0:
+            if wait > self._patience_seconds:
+                raise Throttled(
+                    "expected the venue's limits to have room, "
+                    f"was told to leave it alone for another {wait:.1f} s",
+                    retry_after_seconds=wait,
+                )
             await asyncio.sleep(wait)
         self._used += weight
 
@@ -62,13 +68,7 @@ class WeightBudget:
         self._rest_until = max(self._rest_until, self._wall_clock.monotonic() + seconds)
 
     def _resting(self) -> float:
-        seconds = self._rest_until - self._wall_clock.monotonic()
-        if seconds > self._patience_seconds:
-            raise Throttled(
-                f"expected to be served, was told to leave the venue alone for another {seconds:.0f} s",
-                retry_after_seconds=seconds,
-            )
-        return seconds
+        return self._rest_until - self._wall_clock.monotonic()
 
     def _until_window_has(self, weight: int) -> float:
         now = self._wall_clock.now().timestamp()

@@ -56,7 +56,7 @@ class BinanceCredential:
         client = _client(self._settings.rest_url, key.get_secret_value(), secret.get_secret_value())
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await client.get_account(recvWindow=RECEIVE_WINDOW_MS)
+                await client.get_account()
                 return await self._judge(client)
         except BinanceAPIException as error:
             return self._refusal(error)
@@ -80,7 +80,7 @@ class BinanceCredential:
 
     async def _judge(self, client: AsyncClient) -> CredentialReport:
         try:
-            permissions = await client.get_account_api_permissions(recvWindow=RECEIVE_WINDOW_MS)
+            permissions = await client.get_account_api_permissions()
         except BinanceAPIException as error:
             if error.status_code != _NOT_FOUND or self._host not in TEST_NETS:
                 raise
@@ -118,4 +118,5 @@ def _client(base_url: str, key: str, secret: str) -> AsyncClient:
     """A client of this host; the library takes its URLs from the class alone."""
     host = base_url.rstrip("/")
     urls = {"API_URL": f"{host}/api", "MARGIN_API_URL": f"{host}/sapi"}
-    return type("Client", (AsyncClient,), urls)(key, secret)
+    window = {"REQUEST_RECVWINDOW": RECEIVE_WINDOW_MS}  # the library overwrites what a request is given
+    return type("Client", (AsyncClient,), {**urls, **window})(key, secret)

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 import structlog
 
 from autotrader.config.settings import BinanceSettings
-from autotrader.connectors.binance_ws.sockets import SILENCE_SECONDS, connections
+from autotrader.connectors.binance_ws.sockets import SILENCE_SECONDS, combined, connections
 from autotrader.connectors.binance_ws.source import BinanceSource
 from autotrader.connectors.binance_ws.ticks import (
     Book,
@@ -132,7 +132,9 @@ class DepthStream:
         """
         streams = [f"{instrument.lower()}@depth" for instrument in instruments]
         books: dict[str, LocalBook] = {}
-        made = connections(self._url, streams, retry=self._retry, silence_seconds=self._silence_seconds)
+        made = connections(
+            combined(self._url, streams), retry=self._retry, silence_seconds=self._silence_seconds
+        )
         async with contextlib.aclosing(made):
             async for connection in made:
                 async for message in connection.messages():

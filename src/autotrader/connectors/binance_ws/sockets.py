@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import structlog
 from binance.exceptions import BinanceWebsocketUnableToConnect
@@ -30,15 +30,18 @@ class RawSocket(ReconnectingWebsocket):  # type: ignore[misc]
     switched off, since who reconnects must also see to what was missed.
     """
 
-    def __init__(self, base_url: str, streams: Sequence[str]) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__(
-            url=f"{base_url.rstrip('/')}/",
-            prefix="stream?streams=",
-            path="/".join(streams),
+            url=url,
+            prefix="",
+            path="",
             max_queue_size=MESSAGES_WAITING,
             open_timeout=CONNECT_SECONDS,
         )
         self._log.setLevel(logging.CRITICAL)  # each break is logged by who reconnects
+
+    async def send(self, text: str) -> None:
+        await self.ws.send(text)
 
     async def next(self) -> object:
         """The next message in bytes, or whatever the library says of the end of the connection.
@@ -69,7 +72,7 @@ class Connection:
         Set by the reader once something came of it; the next wait is short again then.
     """
 
-    def __init__(self, socket: RawSocket, silence_seconds: float) -> None:
+    def __init__(self, socket: RawSocket, silence_seconds: float | None) -> None:
         self._socket = socket
         self._silence_seconds = silence_seconds
         self.was_useful = False
@@ -88,16 +91,29 @@ class Connection:
             yield message
 
 
+def combined(base_url: str, streams: Sequence[str]) -> str:
+    """Where several streams come over one connection."""
+    return f"{base_url.rstrip('/')}/stream?streams={'/'.join(streams)}"
+
+
 async def connections(
-    base_url: str,
-    streams: Sequence[str],
+    url: str,
     *,
     retry: RetryPolicy,
-    silence_seconds: float = SILENCE_SECONDS,
+    silence_seconds: float | None = SILENCE_SECONDS,
+    greet: Callable[[RawSocket], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[Connection]:
-    """Connections to these streams, one after another and without end.
+    """Connections to this address, one after another and without end.
 
     Each is closed when the next one is asked for. Waits between those that were of no use grow.
+
+    Parameters
+    ----------
+    silence_seconds : float or None
+        None where silence is usual: pings alone tell then that a connection is dead.
+    greet : callable or None
+        What must be said and heard before a connection is of use; what it raises counts as a
+        failure to connect.
 
     Raises
     ------
@@ -106,9 +122,15 @@ async def connections(
     """
 
     async def connect() -> RawSocket:
-        socket = RawSocket(base_url, streams)
-        with transport_failures(f"a connection to {base_url}", WebSocketException):
+        socket = RawSocket(url)
+        with transport_failures(f"a connection to {url}", WebSocketException):
             await socket.connect()
+            if greet is not None:
+                try:
+                    await greet(socket)
+                except BaseException:
+                    await socket.close()
+                    raise
         return socket
 
     fruitless = 0

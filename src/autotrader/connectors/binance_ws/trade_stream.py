@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 import structlog
 
 from autotrader.config.settings import BinanceSettings
-from autotrader.connectors.binance_ws.sockets import SILENCE_SECONDS, connections
+from autotrader.connectors.binance_ws.sockets import SILENCE_SECONDS, combined, connections
 from autotrader.connectors.binance_ws.ticks import Missed, Trade, decode_trade
 from autotrader.connectors.resilience import RetryPolicy
 from autotrader.domain.errors import BadData
@@ -54,7 +54,9 @@ class TradeStream:
         """
         streams = [f"{instrument.lower()}@trade" for instrument in instruments]
         newest: dict[str, int] = {}
-        made = connections(self._url, streams, retry=self._retry, silence_seconds=self._silence_seconds)
+        made = connections(
+            combined(self._url, streams), retry=self._retry, silence_seconds=self._silence_seconds
+        )
         async with contextlib.aclosing(made):
             async for connection in made:
                 async for message in connection.messages():

@@ -12,9 +12,10 @@ from typing import TypeVar
 from autotrader.config.settings import IbkrSettings
 from autotrader.connectors.days import daily_pages
 from autotrader.connectors.ibkr_connector import library
+from autotrader.connectors.ibkr_connector.connection import ClientIdTaken
 from autotrader.connectors.ibkr_connector.messages import MEDIA
 from autotrader.connectors.ibkr_connector.pacing import PACING, Pacer, Pacing
-from autotrader.connectors.ibkr_connector.session import ClientIdTaken, Session
+from autotrader.connectors.ibkr_connector.session import Session
 from autotrader.connectors.resilience import RetryPolicy, transport_failures
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import AutotraderError, ConfigurationError, Unreachable

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from urllib.parse import urlsplit
 
 import httpx
@@ -52,16 +53,55 @@ class OandaClient:
         Unreachable, Throttled, NotFound, Rejected
             As the status or the failed transport demands.
         """
+        return await self.send("GET", path, parameters=parameters)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        body: object = None,
+        answers: Collection[int] = (httpx.codes.OK,),
+    ) -> httpx.Response:
+        """The venue's answer to one request, of a status among `answers`.
+
+        Raises
+        ------
+        ConfigurationError
+            If no token is set.
+        Unreachable, Throttled, NotFound, Rejected
+            As any other status or the failed transport demands.
+        """
         http = self._open()
         while (wait := self._rate.wait_seconds(self._wall_clock.monotonic())) > 0:
             await asyncio.sleep(wait)
         self._rate.count(self._wall_clock.monotonic())
-        request = f"GET {self._settings.rest_url}{path}"
+        request = f"{method} {self._settings.rest_url}{path}"
         with transport_failures(request, httpx.TransportError):
-            response = await http.get(path, params=parameters)
-        if response.status_code != httpx.codes.OK:
+            response = await http.request(method, path, params=parameters, json=body)
+        if response.status_code not in answers:
             raise _failure(response, request)
         return response
+
+    @contextlib.asynccontextmanager
+    async def lines(self, path: str, *, silence_seconds: float) -> AsyncIterator[AsyncIterator[str]]:
+        """A stream, line by line, until it ends.
+
+        Raises
+        ------
+        Unreachable, Throttled, Rejected
+            As status or transport demand; also after `silence_seconds` without a byte.
+        """
+        request = f"GET {self._settings.stream_url}{path}"
+        patience = httpx.Timeout(silence_seconds, connect=TIMEOUT.connect)
+        with transport_failures(request, httpx.TransportError, httpx.StreamError):
+            url = self._settings.stream_url + path
+            async with self._open().stream("GET", url, timeout=patience) as response:
+                if response.status_code != httpx.codes.OK:
+                    await response.aread()
+                    raise _failure(response, request)
+                yield response.aiter_lines()
 
     async def aclose(self) -> None:
         """Close the sockets. Safe to call twice."""

@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from autotrader.apps.serving import segments
 from autotrader.apps.serving.application import PredictionApplication, ServingStatus
-from autotrader.apps.serving.http_server import Answer, Exchange
+from autotrader.apps.serving.exchange import Answer, Exchange
 from autotrader.apps.serving.prediction_log import PredictionLog
 from autotrader.apps.serving.release import LoadedRelease, load_release
 from autotrader.apps.serving.segments import SegmentHeader
+from autotrader.apps.serving.wire import MSGPACK
 from autotrader.domain.rollout import Color
 from tests.models import FEATURES
-from tests.serving import TOKEN, body, make_release
+from tests.serving import TOKEN, body, make_release, packed
 
 AUTHORIZATION = {b"authorization": f"Bearer {TOKEN}".encode()}
 
@@ -42,11 +44,12 @@ class Served:
     ) -> tuple[int, Any, Answer]:
         exchange = Exchange()
         exchange.method, exchange.path, exchange.headers = method, path, headers
-        exchange.body = json.dumps(content).encode()
+        exchange.body = content if isinstance(content, bytes) else json.dumps(content).encode()
         answer = self.application.admit(exchange) or self.application.respond(exchange)
         self.application.observe(exchange, answer.status, 0.001)
         is_json = answer.content_type == b"application/json"
-        return answer.status, json.loads(answer.body) if is_json else answer.body.decode(), answer
+        content = json.loads(answer.body) if is_json else answer.body.decode(errors="replace")
+        return answer.status, content, answer
 
     def logged(self) -> list[segments.Record]:
         content = self.log.path.read_bytes()
@@ -79,6 +82,41 @@ def test_a_prediction_says_who_made_it_and_is_in_the_log(served: Served) -> None
     np.testing.assert_allclose(
         served.loaded.model.probabilities(record.features), answer["probabilities"], atol=1e-7
     )
+
+
+def test_a_program_may_ask_and_be_answered_in_messagepack(served: Served) -> None:
+    asked = body(3)
+    spoken, packed_body = served.ask(asked)[1], msgspec.msgpack.encode(packed(asked))
+    headers = {**AUTHORIZATION, b"content-type": MSGPACK, b"accept": MSGPACK}
+    _, _, raw = served.ask(packed_body, headers=headers)
+    assert raw.content_type == MSGPACK
+    answer = msgspec.msgpack.decode(raw.body)
+    matrix = answer.pop("probabilities")
+    assert matrix["shape"] == [3, 3]
+    probabilities = np.frombuffer(matrix["data"], "<f4").reshape(3, 3)
+    np.testing.assert_array_equal(probabilities, np.array(spoken.pop("probabilities"), np.float32))
+    assert answer == spoken
+    first, second = served.logged()
+    assert (first.request_id, first.instrument) == (second.request_id, second.instrument)
+    for name in ("ts", "features", "probabilities"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_the_form_of_the_answer_is_the_one_that_was_asked_for(served: Served) -> None:
+    packed_body = msgspec.msgpack.encode(packed(body()))
+    is_packed = {b"content-type": MSGPACK}
+    assert served.ask(packed_body, headers={**AUTHORIZATION, **is_packed})[1]["request_id"] == "request-1"
+    assert served.ask(body(), headers={**AUTHORIZATION, b"accept": MSGPACK})[2].content_type == MSGPACK
+    assert served.ask(packed_body)[0] == 422, "what does not say that it is MessagePack is read as JSON"
+    assert len(served.logged()) == 2
+
+
+def test_what_is_wrong_with_a_packed_request_is_said_in_json(served: Served) -> None:
+    wrong = msgspec.msgpack.encode(packed(body(rows=[[0.1, float("nan"), 0.3]])))
+    headers = {**AUTHORIZATION, b"content-type": MSGPACK, b"accept": MSGPACK}
+    status, answer, _ = served.ask(wrong, headers=headers)
+    assert (status, answer["expected"], answer["was"]) == (422, "a finite float32", "nan")
+    assert served.logged() == []
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from autotrader.apps.serving import http_server
-from autotrader.apps.serving.http_server import Answer, Exchange, HttpServer, bind
+from autotrader.apps.serving import connection
+from autotrader.apps.serving.exchange import Answer, Exchange
+from autotrader.apps.serving.http_server import HttpServer, bind
 from autotrader.domain.errors import ConfigurationError
 
 PLACES = 4
@@ -82,7 +83,7 @@ class Harness:
 
 @pytest.fixture
 async def harness(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
-    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.05)
     made = Harness()
     await made.server.start(made.socket)
     yield made
@@ -232,8 +233,8 @@ async def test_a_head_without_end_is_refused(harness: Harness) -> None:
 async def test_a_request_that_does_not_arrive_and_a_connection_that_is_not_used_are_closed(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "READ_SECONDS", 0.05)
-    monkeypatch.setattr(http_server, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
     late, idle = await harness.connect(), await harness.connect()
     late.post(b"a", length=2)
     assert (await late.answer())[0] == 408

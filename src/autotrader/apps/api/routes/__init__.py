@@ -1,0 +1,1 @@
+"""The paths, by subject: each module makes a router over the sources that it reads."""

@@ -1,0 +1,1 @@
+"""The trader as a process: feeds, its view, its metrics, its commands."""

@@ -1,0 +1,255 @@
+"""A trader put together for one account: what was left of it, its rules, its recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from autotrader.apps.trader.history import PastBars
+from autotrader.config.settings import Settings
+from autotrader.domain.bars import Interval
+from autotrader.domain.instruments import InstrumentId, InstrumentRules
+from autotrader.domain.trading import RecoveryKind
+from autotrader.execution.strategy import StrategyRules
+from autotrader.features.definitions import BALANCED
+from autotrader.ports.broker import Broker
+from autotrader.ports.clock import WallClock
+from autotrader.ports.predictions import Predictor
+from autotrader.ports.trading import TradingRecords
+from autotrader.trading.accounting import Accounting
+from autotrader.trading.bars import exact
+from autotrader.trading.book import Book, Money
+from autotrader.trading.breaker import BreakerRules
+from autotrader.trading.broker_calls import BrokerCalls
+from autotrader.trading.deciding import Deciding
+from autotrader.trading.desk import OrderDesk
+from autotrader.trading.forecasting import EntryScores, Forecasting
+from autotrader.trading.lease_keeping import LeaseKeeper
+from autotrader.trading.limits import RiskLimits
+from autotrader.trading.opening import opened
+from autotrader.trading.outages import Outages
+from autotrader.trading.recovery import OVERLAP, Reconciliation
+from autotrader.trading.session import Pace, TradingSession
+from autotrader.trading.targets import Targets
+from autotrader.trading.trader import Mandate, Trader
+
+# Orders that another owner of the lease handed over may be on their way for so long: the validity
+# that venues are told, and a round trip.
+LONGEST_SEND_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a trader is put into.
+
+    Attributes
+    ----------
+    account : str
+    source : str
+        `live`, `recorded` or `SIMULATED`.
+    instruments : tuple of InstrumentId
+        All of one venue.
+    replayed : bool
+        Whether bars come at their own pace, out of the past.
+    longest_send_seconds : float
+        0 where the venue is in this process.
+    """
+
+    account: str
+    source: str
+    instruments: tuple[InstrumentId, ...]
+    replayed: bool
+    longest_send_seconds: float
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A trader that is ready to recover.
+
+    Attributes
+    ----------
+    start : RecoveryKind
+    why : str
+        What kind of start it is.
+    """
+
+    session: TradingSession
+    trader: Trader
+    start: RecoveryKind
+    why: str
+
+
+def make_keeper(
+    settings: Settings,
+    around: Surroundings,
+    records: TradingRecords,
+    clock: WallClock,
+    *,
+    owner: str,
+    has_ended: Callable[[str], bool],
+) -> LeaseKeeper:
+    """The keeper of the account's lease; it has not taken it yet."""
+    return LeaseKeeper(
+        records,
+        around.account,
+        owner,
+        clock,
+        seconds=settings.trading.lease_seconds,
+        longest_send_seconds=around.longest_send_seconds,
+        has_ended=has_ended,
+    )
+
+
+async def assemble(
+    settings: Settings,
+    around: Surroundings,
+    *,
+    keeper: LeaseKeeper,
+    broker: Broker,
+    records: TradingRecords,
+    predictor: Predictor,
+    entry_scores: EntryScores,
+    past: Mapping[InstrumentId, PastBars],
+    clock: WallClock,
+    is_open: Callable[[], bool] = lambda: True,
+    watch: Callable[[Trader], None] = lambda _: None,
+) -> Assembled:
+    """Put a trader together; the lease is held.
+
+    Parameters
+    ----------
+    past : Mapping
+        Bars up to the account's cursor, or to the first bar of all.
+
+    Raises
+    ------
+    ConfigurationError
+        If the account is another strategy's, venue's or currency's.
+    DependencyError
+        If broker or database do not answer.
+    """
+    strategy, trading = settings.strategy, settings.trading
+    actor = f"trader@{around.account}"
+    calls = BrokerCalls()
+    money = Money(trading.base_currency, frozenset(trading.same_as_base))
+    rules = await calls("instrument rules", lambda: broker.rules(around.instruments))
+    book = _book(records, around.account, rules, money, past)
+    account = await calls("the account", lambda: broker.account(around.instruments))
+    state, start, why = opened(
+        records,
+        keeper.lease,
+        book,
+        account,
+        strategy_id=strategy.strategy_id,
+        venue=broker.venue.value,
+        source=around.source,
+        clock=clock,
+    )
+    memory = state.memory.get("targets", {})
+    outages = Outages(clock)
+    forecasting = _forecasting(predictor, entry_scores, around, strategy.interval, past)
+    accounting = Accounting(records, keeper, book, state, clock, actor=actor)
+    desk = OrderDesk(broker, book, keeper, calls, clock, longest_send_seconds=around.longest_send_seconds)
+    limits = RiskLimits.of(settings.risk)
+    validity = timedelta(minutes=trading.order_minutes)
+    trader = Trader(
+        Mandate(
+            strategy.strategy_id,
+            around.instruments,
+            interval=strategy.interval.delta,
+            holding=timedelta(minutes=strategy.horizon_minutes),
+            write_every=60 if around.replayed else 1,
+        ),
+        accounting,
+        desk,
+        Deciding(book, limits, strategy_id=strategy.strategy_id, validity=validity),
+        forecasting,
+        Targets(
+            StrategyRules.of(strategy),
+            around.instruments,
+            settings.risk,
+            interval=strategy.interval,
+            volatility_target=trading.volatility_target,
+            memory=memory if isinstance(memory, Mapping) else {},
+        ),
+        BreakerRules.of(settings.risk, trading.day_boundary),
+        outages,
+        records,
+        clock,
+        actor=actor,
+    )
+    reconciliation = Reconciliation(
+        trader,
+        broker,
+        calls,
+        records,
+        outages,
+        clock,
+        major=trading.major_discrepancy,
+        actor=actor,
+    )
+    pace = Pace(
+        heartbeat=trading.heartbeat_seconds,
+        reconcile=trading.reconcile_seconds,
+        dead_man=trading.dead_man_seconds,
+        bars=None if around.replayed else float(strategy.interval.seconds),
+    )
+    session = TradingSession(
+        trader,
+        reconciliation,
+        keeper,
+        broker,
+        calls,
+        outages,
+        records,
+        clock,
+        pace=pace,
+        actor=actor,
+        is_open=is_open,
+        watch=watch,
+    )
+    return Assembled(session, trader, start, why)
+
+
+def _book(
+    records: TradingRecords,
+    account: str,
+    rules: Mapping[InstrumentId, InstrumentRules],
+    money: Money,
+    past: Mapping[InstrumentId, PastBars],
+) -> Book:
+    state = records.state(account)
+    since = None if state is None else state.fills_since
+    known = frozenset() if since is None else records.known_fills(account, since - 2 * OVERLAP)
+    book = Book(records.holdings(account), records.working_orders(account), known, rules, money)
+    for instrument, bars in past.items():
+        if bars.ts_us.size:
+            book.prices[instrument] = exact(bars.columns[2, -1])
+    return book
+
+
+def _forecasting(
+    predictor: Predictor,
+    entry_scores: EntryScores,
+    around: Surroundings,
+    interval: Interval,
+    past: Mapping[InstrumentId, PastBars],
+) -> Forecasting:
+    forecasting = Forecasting(
+        predictor,
+        entry_scores,
+        feature_set=BALANCED,
+        interval=interval,
+        instruments=around.instruments,
+        name=around.account,
+        replayed=around.replayed,
+    )
+    for instrument, bars in past.items():
+        forecasting.warm(instrument, bars.ts_us, bars.columns)
+    return forecasting
+
+
+def of_venue(instruments: Sequence[InstrumentId]) -> tuple[InstrumentId, ...]:
+    """Those of the first one's venue: an account is at one venue."""
+    return tuple(i for i in instruments if i.venue is instruments[0].venue)

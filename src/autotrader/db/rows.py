@@ -1,0 +1,19 @@
+"""Rows of tables whose columns are the fields of a dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+
+
+def select_fields(table: sa.Table, kind: type) -> sa.Select[Any]:
+    """The columns that are the dataclass's fields, in their order: `kind(*row)` is the value."""
+    return sa.select(*(table.c[field.name] for field in fields(kind)))
+
+
+def row_of(value: Any) -> dict[str, Any]:
+    """The dataclass's fields as a row."""
+    # Not `fields(value)`, which takes longer than all the rest.
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}

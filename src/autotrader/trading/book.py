@@ -1,0 +1,232 @@
+"""What the trader knows of its account, moved by fills and the venue's words alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from autotrader.domain.errors import BadData
+from autotrader.domain.instruments import InstrumentId, InstrumentRules
+from autotrader.domain.orders import ZERO, Fill, Order, OrderStatus
+from autotrader.domain.positions import ClosedTrade, Holdings
+from autotrader.ports.broker import VenueAccount, VenueOrder
+
+# What is kept in memory of the past: many times what a venue reports again.
+_ORDERS_REMEMBERED = 2_000
+_FILLS_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What currencies are worth.
+
+    Attributes
+    ----------
+    base : str
+    same : frozenset of str
+        Currencies that count as the base currency, one for one.
+    """
+
+    base: str
+    same: frozenset[str]
+
+    def rates(
+        self, rules: Mapping[InstrumentId, InstrumentRules], prices: Mapping[InstrumentId, Decimal]
+    ) -> dict[str, Decimal]:
+        """Base currency per unit of every currency that a price tells.
+
+        An instrument that trades a currency against the base (USD_JPY, or EUR_USD for a base of
+        USD) gives its rate; what no price tells is absent, and using it is an error.
+        """
+        known = dict.fromkeys({self.base, *self.same}, Decimal(1))
+        for instrument, rule in rules.items():
+            price = prices.get(instrument)
+            if price is None or rule.base_currency is None:
+                continue
+            if rule.currency in known and rule.base_currency not in known:
+                known[rule.base_currency] = price * known[rule.currency]
+            elif rule.base_currency in known and rule.currency not in known:
+                known[rule.currency] = known[rule.base_currency] / price
+        return known
+
+
+@dataclass
+class Moved:
+    """What has changed since it was last written."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+    instruments: set[InstrumentId] = field(default_factory=set)
+    trades: list[ClosedTrade] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.orders or self.fills or self.trades)
+
+
+class Book:
+    """Holdings, working orders and last prices of one account.
+
+    Parameters
+    ----------
+    holdings : Holdings
+    working : iterable of Order
+        All that are not final.
+    known_fills : iterable of (InstrumentId, str)
+        Fills that are in the holdings already, as far back as the venue may report them again.
+    rules : Mapping
+        Of every instrument that is traded.
+    money : Money
+    """
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        working: Iterable[Order],
+        known_fills: Iterable[tuple[InstrumentId, str]],
+        rules: Mapping[InstrumentId, InstrumentRules],
+        money: Money,
+    ) -> None:
+        self.holdings = holdings
+        self.rules = dict(rules)
+        self.money = money
+        self.prices: dict[InstrumentId, Decimal] = {}
+        self.working = {order.client_order_id: order for order in working}
+        self.moved = Moved()
+        self._known = dict.fromkeys(known_fills)
+        self._finished: dict[str, Order] = {}
+        self._closed: list[ClosedTrade] = []
+
+    @property
+    def account(self) -> str:
+        return self.holdings.account
+
+    def working_on(self, instrument: InstrumentId) -> list[Order]:
+        return [order for order in self.working.values() if order.instrument == instrument]
+
+    def find(self, client_order_id: str | None) -> Order | None:
+        """An order that works, or ended since this process began."""
+        if client_order_id is None:
+            return None
+        return self.working.get(client_order_id) or self._finished.get(client_order_id)
+
+    def add(self, order: Order) -> None:
+        """Take in a new order, or a new state of one."""
+        if order.status.is_final:
+            self.working.pop(order.client_order_id, None)
+            self.remember(order)
+        else:
+            self.working[order.client_order_id] = order
+        self.moved.orders[order.client_order_id] = order
+
+    def remember(self, order: Order) -> None:
+        """Know an order that has ended; nothing changes by it."""
+        self._finished[order.client_order_id] = order
+        _keep_newest(self._finished, _ORDERS_REMEMBERED)
+
+    def take_fill(self, fill: Fill) -> bool:
+        """Apply a fill; False if it was known.
+
+        Raises
+        ------
+        BadData
+            If the instrument has no rules here, or the fee's currency no rate.
+        """
+        key = (fill.instrument, fill.fill_id)
+        if key in self._known:
+            return False
+        rules = self.rules.get(fill.instrument)
+        if rules is None:
+            raise BadData(
+                f"expected fills of {', '.join(map(str, self.rules))}, was one of {fill.instrument}"
+            )
+        self.holdings, trade = self.holdings.after(
+            fill,
+            currency=rules.currency,
+            base_currency=rules.base_currency,
+            fee_rate=self._fee_rate(fill, rules),
+            dust=rules.lot,
+        )
+        self._known[key] = None
+        _keep_newest(self._known, _FILLS_REMEMBERED)
+        self.moved.fills.append(fill)
+        self.moved.instruments.add(fill.instrument)
+        if trade is not None:
+            self.moved.trades.append(trade)
+            self._closed.append(trade)
+        order = self.find(fill.client_order_id)
+        if order is not None:
+            self.add(order.with_fill(fill))
+        return True
+
+    def take_word(self, word: VenueOrder) -> None:
+        """Believe what the venue says of one of our orders, but for fills, which come one by one.
+
+        An order that the venue calls filled, or cancelled after a part was filled, stays open here
+        until the fills that it counts have come: a position is made of fills alone.
+        """
+        order = self.find(word.client_order_id)
+        if order is None:
+            return
+        status = word.status
+        if status.is_final and word.filled > order.filled:
+            status = OrderStatus.OPEN
+        moved = order.moved(status, reason=word.reason, venue_order_id=word.venue_order_id)
+        if moved != order:
+            self.add(moved)
+
+    @property
+    def finished(self) -> Collection[str]:
+        """Client ids of orders that ended since this process began, or were remembered."""
+        return self._finished.keys()
+
+    def set_cash(self, account: VenueAccount) -> None:
+        """Believe the venue's cash: for a person who adopts it, and for an account's first start."""
+        self.holdings = replace(self.holdings, cash=dict(account.cash))
+
+    def rates(self) -> dict[str, Decimal]:
+        return self.money.rates(self.rules, self.prices)
+
+    def equity(self) -> Decimal:
+        """Cash plus positions at the last prices, base currency; raises BadData as `Holdings.equity`."""
+        currencies = {instrument: rule.currency for instrument, rule in self.rules.items()}
+        return self.holdings.equity(self.prices, currencies, self.rates())
+
+    def cash(self) -> Decimal:
+        """All cash, base currency."""
+        return replace(self.holdings, positions={}).equity({}, {}, self.rates())
+
+    def quantity(self, instrument: InstrumentId) -> Decimal:
+        return self.holdings.position(instrument).quantity
+
+    def pending(self, instrument: InstrumentId) -> Decimal:
+        """Signed units that working orders may still trade."""
+        return sum((o.remaining * o.side.sign for o in self.working_on(instrument)), ZERO)
+
+    def take_closed(self) -> list[ClosedTrade]:
+        """Trades that were closed since the last call."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    def take_moved(self) -> Moved:
+        """What has changed since the last call; the caller writes it."""
+        moved, self.moved = self.moved, Moved()
+        return moved
+
+    def _fee_rate(self, fill: Fill, rules: InstrumentRules) -> Decimal:
+        if not fill.fee or fill.fee_currency in {rules.currency, rules.base_currency}:
+            return Decimal(1)
+        rates = self.rates()
+        try:
+            return rates[fill.fee_currency] / rates[rules.currency]
+        except KeyError as error:
+            raise BadData(
+                f"expected a price of {error} for the fee of fill {fill.fill_id}, was none: add an "
+                f"instrument that trades it, or pay fees in {rules.currency}"
+            ) from None
+
+
+def _keep_newest(entries: dict[Any, Any], most: int) -> None:
+    while len(entries) > most:
+        del entries[next(iter(entries))]

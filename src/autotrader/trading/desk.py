@@ -1,0 +1,173 @@
+"""The one way from a recorded order to a venue, and from doubt about it to certainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from autotrader.domain.errors import Refused, Rejected, Throttled, Unreachable
+from autotrader.domain.orders import Order, OrderStatus
+from autotrader.ports.broker import Broker
+from autotrader.ports.clock import WallClock
+from autotrader.ports.trading import DeadLetter
+from autotrader.trading.book import Book
+from autotrader.trading.broker_calls import BrokerCalls
+from autotrader.trading.lease_keeping import LeaseKeeper
+
+log = structlog.get_logger(__name__)
+
+ATTEMPTS = 4  # of handing one order over
+FIRST_PAUSE_SECONDS = 0.5
+_DOUBTFUL = (OrderStatus.RECORDED, OrderStatus.SENT)
+
+
+@dataclass
+class Doubt:
+    """How often an order was handed over, and when the next step is due; monotonic seconds."""
+
+    attempts: int = 0
+    handed_over: float = 0.0
+    due: float = 0.0
+
+
+class OrderDesk:
+    """Hands over what is recorded; nothing else calls `Broker.submit`.
+
+    An order whose fate is unknown is asked for, never sent again before the venue has said that it
+    does not have it, and then under the same id.
+
+    Parameters
+    ----------
+    broker : Broker
+    book : Book
+        Its orders have been written before they are given to `send`.
+    keeper : LeaseKeeper
+    calls : BrokerCalls
+    clock : WallClock
+    longest_send_seconds : float
+        A venue that does not have an order after so long will not get it any more.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        book: Book,
+        keeper: LeaseKeeper,
+        calls: BrokerCalls,
+        clock: WallClock,
+        *,
+        longest_send_seconds: float,
+    ) -> None:
+        self._broker = broker
+        self._book = book
+        self._keeper = keeper
+        self._calls = calls
+        self._clock = clock
+        self._longest_send = longest_send_seconds
+        self._doubts: dict[str, Doubt] = {}
+        self.dead_letters: list[DeadLetter] = []
+
+    @property
+    def doubtful(self) -> Sequence[Order]:
+        """Orders of which nobody knows whether the venue has them."""
+        return [order for order in self._book.working.values() if order.status in _DOUBTFUL]
+
+    async def send(self, order: Order, market_now: datetime) -> None:
+        """Hand an order over; whatever happens is in the book afterwards.
+
+        Raises
+        ------
+        Refused
+            If the lease is not held: nothing was sent.
+        """
+        if not self._keeper.is_held:
+            raise Refused(f"expected to hold the lease on {order.account}, was lost: {order.client_order_id}")
+        doubt = self._doubts.setdefault(order.client_order_id, Doubt(handed_over=self._clock.monotonic()))
+        if market_now > order.valid_until:
+            self._give_up(order, doubt, f"not sent before {order.valid_until:%H:%M:%S}")
+            return
+        doubt.attempts += 1
+        doubt.handed_over = self._clock.monotonic()
+        try:
+            word = await self._calls(f"order {order.client_order_id}", lambda: self._broker.submit(order))
+        except Throttled as error:
+            doubt.due = self._clock.monotonic() + error.retry_after_seconds
+            log.warning("order held back", order=order.client_order_id, reason=str(error))
+        except Rejected as error:
+            self._doubts.pop(order.client_order_id, None)
+            self._book.add(self._current(order).moved(OrderStatus.REJECTED, reason=str(error)))
+        except Unreachable as error:
+            doubt.due = self._clock.monotonic() + FIRST_PAUSE_SECONDS * 2 ** (doubt.attempts - 1)
+            self._book.add(self._current(order).moved(OrderStatus.SENT))
+            log.warning("order in doubt", order=order.client_order_id, reason=str(error))
+        else:
+            self._doubts.pop(order.client_order_id, None)
+            self._book.add(self._current(order).moved(OrderStatus.OPEN, venue_order_id=word.venue_order_id))
+            self._book.take_word(word)
+
+    async def resolve(self, market_now: datetime, *, at_once: bool = False) -> None:
+        """Ask for every order in doubt that is due, and send again what the venue does not have.
+
+        Parameters
+        ----------
+        at_once : bool
+            Whether to ask for those that are not due, too, as at a start.
+        """
+        for order in self.doubtful:
+            doubt = self._doubts.setdefault(
+                order.client_order_id, Doubt(attempts=1, handed_over=self._clock.monotonic())
+            )
+            if self._clock.monotonic() < doubt.due and not at_once:
+                continue
+            await self._resolve(order, doubt, market_now)
+
+    async def cancel(self, order: Order) -> bool:
+        """Take an order back; True once it is certain that nothing more will be traded for it.
+
+        An order in doubt is resolved first, so it is not cancelled here.
+        """
+        if order.status in _DOUBTFUL:
+            return False
+        try:
+            word = await self._calls(f"cancel {order.client_order_id}", lambda: self._broker.cancel(order))
+        except (Unreachable, Rejected) as error:
+            log.warning("order not cancelled", order=order.client_order_id, reason=str(error))
+            return False
+        if word is None:
+            self._book.add(
+                self._current(order).moved(OrderStatus.CANCELLED, reason="the venue has no such order")
+            )
+        else:
+            self._book.take_word(word)
+        return self._current(order).status.is_final
+
+    async def _resolve(self, order: Order, doubt: Doubt, market_now: datetime) -> None:
+        try:
+            word = await self._calls(f"fate of {order.client_order_id}", lambda: self._broker.order(order))
+        except (Unreachable, Rejected) as error:
+            doubt.due = self._clock.monotonic() + FIRST_PAUSE_SECONDS * 2 ** min(doubt.attempts, 6)
+            log.warning("order still in doubt", order=order.client_order_id, reason=str(error))
+            return
+        if word is not None:
+            self._doubts.pop(order.client_order_id, None)
+            self._book.add(self._current(order).moved(OrderStatus.OPEN, venue_order_id=word.venue_order_id))
+            self._book.take_word(word)
+        elif market_now <= order.valid_until and doubt.attempts < ATTEMPTS:
+            await self.send(order, market_now)
+        elif self._clock.monotonic() >= doubt.handed_over + self._longest_send:
+            self._give_up(order, doubt, f"the venue has not got it after {doubt.attempts} tries")
+        else:
+            doubt.due = doubt.handed_over + self._longest_send
+
+    def _give_up(self, order: Order, doubt: Doubt, reason: str) -> None:
+        self._doubts.pop(order.client_order_id, None)
+        self._book.add(self._current(order).moved(OrderStatus.EXPIRED, reason=reason))
+        self.dead_letters.append(
+            DeadLetter(order.account, order.client_order_id, self._clock.now(), doubt.attempts, reason)
+        )
+
+    def _current(self, order: Order) -> Order:
+        return self._book.find(order.client_order_id) or order

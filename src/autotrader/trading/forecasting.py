@@ -1,0 +1,161 @@
+"""From closed bars to forecasts: live features, then whoever is live for the instrument."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotrader.domain.bars import Interval
+from autotrader.domain.errors import AutotraderError, BadData, Unreachable
+from autotrader.domain.instruments import InstrumentId
+from autotrader.execution.strategy import VOLATILITY_FEATURE
+from autotrader.features.definitions import FeatureSet
+from autotrader.features.live import LiveFeatures
+from autotrader.ports.predictions import Prediction, PredictionRequest, Predictor
+from autotrader.trading.bars import Bar, Batch
+
+
+class EntryScores(Protocol):
+    """The score from which a model version opens positions, chosen when it was trained."""
+
+    def of(self, version: str) -> float:
+        """Raises Unreachable or NotFound where the version's model cannot be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is foreseen at a bar's close.
+
+    Attributes
+    ----------
+    prediction : Prediction or None
+    entry_score : float
+        Of the version that answered; NaN without a prediction.
+    volatility : float
+        Standard deviation of one bar's simple return; NaN while it warms up.
+    reason : str
+        Why there is no prediction.
+    is_outage : bool
+        Whether the lack of a prediction is the prediction service's doing.
+    """
+
+    prediction: Prediction | None
+    entry_score: float
+    volatility: float
+    reason: str = ""
+    is_outage: bool = False
+
+    @property
+    def score(self) -> float:
+        """In [-1, 1]; NaN is no opinion."""
+        return self.prediction.scores[0] if self.prediction else math.nan
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability of the likeliest class."""
+        return max(self.prediction.probabilities[0]) if self.prediction else None
+
+
+class Forecasting:
+    """Features of every instrument, kept bar by bar, and the predictions that are asked with them.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    entry_scores : EntryScores
+    feature_set : FeatureSet
+    interval : Interval
+    instruments : sequence of InstrumentId
+    name : str
+        Begins the ids of requests, which are made of it, the bar and the instrument.
+    replayed : bool
+        Whether the answers are acted on in replayed time only.
+    patience_seconds : float
+        An answer that has not come by then is none.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        entry_scores: EntryScores,
+        *,
+        feature_set: FeatureSet,
+        interval: Interval,
+        instruments: Sequence[InstrumentId],
+        name: str,
+        replayed: bool,
+        patience_seconds: float = 5.0,
+    ) -> None:
+        self._predictor = predictor
+        self._entry_scores = entry_scores
+        self._feature_set = feature_set
+        self._features = {i: LiveFeatures(interval, feature_set) for i in instruments}
+        self._newest: dict[InstrumentId, int] = {}
+        self._volatility = feature_set.names.index(VOLATILITY_FEATURE)
+        self._name = name
+        self._replayed = replayed
+        self._patience = patience_seconds
+
+    def warm(self, instrument: InstrumentId, ts_us: NDArray[np.int64], columns: NDArray[np.float64]) -> None:
+        """Take bars of the past.
+
+        Parameters
+        ----------
+        ts_us : int64 array (n,)
+            Opens, microseconds since 1970, ascending.
+        columns : float64 array (5, n)
+            High, low, close, volume, taker-buy volume; NaN where unknown.
+        """
+        features = self._features[instrument]
+        for at, column in zip(ts_us.tolist(), columns.T.tolist(), strict=True):
+            features.append(at, *column)
+            self._newest[instrument] = at
+
+    async def forecast(self, batch: Batch) -> Mapping[InstrumentId, Forecast]:
+        """One forecast for each bar of the batch, all of them asked at once."""
+        ts_us = round(batch.ts.timestamp() * 1_000_000)
+        rows = {bar.instrument: self._row(bar, ts_us) for bar in batch.bars}
+        answers = await asyncio.gather(
+            *(self._ask(instrument, batch.ts, ts_us, row) for instrument, row in rows.items())
+        )
+        return dict(zip(rows, answers, strict=True))
+
+    def _row(self, bar: Bar, ts_us: int) -> NDArray[np.float32]:
+        if self._newest.get(bar.instrument, -1) >= ts_us:
+            raise BadData(f"expected bars of {bar.instrument} in order, was {ts_us} us again")
+        self._newest[bar.instrument] = ts_us
+        features = self._features[bar.instrument]
+        return features.update(ts_us, bar.high, bar.low, bar.close, bar.volume, bar.taker_buy)
+
+    async def _ask(
+        self, instrument: InstrumentId, ts: datetime, ts_us: int, row: NDArray[np.float32]
+    ) -> Forecast:
+        volatility = float(row[self._volatility])
+        if not np.isfinite(row).all():
+            return Forecast(None, math.nan, volatility, "features warm up")
+        request = PredictionRequest(
+            request_id=f"{self._name}-{instrument.symbol}-{ts_us}",
+            instrument=str(instrument),
+            feature_set=self._feature_set.version,
+            ts=[ts.astimezone(UTC)],
+            rows=[row.tolist()],
+            feature_names=self._feature_set.names,
+            replayed=self._replayed,
+        )
+        try:
+            async with asyncio.timeout(self._patience):
+                prediction = await self._predictor.predict(request)
+            entry = self._entry_scores.of(prediction.version)
+        except TimeoutError:
+            return Forecast(None, math.nan, volatility, f"no answer in {self._patience:g} s", is_outage=True)
+        except AutotraderError as error:
+            return Forecast(None, math.nan, volatility, str(error), is_outage=isinstance(error, Unreachable))
+        return Forecast(prediction, entry, volatility)

@@ -1,0 +1,259 @@
+"""Agreeing with the venue: after a start, a crash, a gap in its updates, and again and again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from uuid import uuid4
+
+import structlog
+
+from autotrader.domain.errors import BadData, DependencyError, Refused
+from autotrader.domain.orders import ZERO, Fill, OrderStatus, Side
+from autotrader.domain.trading import Cause, RecoveryKind, TradingState
+from autotrader.ports.broker import Broker
+from autotrader.ports.clock import WallClock
+from autotrader.ports.events import Event, EventType
+from autotrader.ports.trading import Control, Discrepancy, Recovery, Restriction, TradingRecords
+from autotrader.trading.broker_calls import BrokerCalls
+from autotrader.trading.disagreement import settle
+from autotrader.trading.outages import Outages
+from autotrader.trading.reconciliation import Comparison, Ours, Theirs, Yardstick, compare
+from autotrader.trading.trader import Trader
+
+log = structlog.get_logger(__name__)
+
+# Fills are asked for from so long before the newest one: venues do not report in order.
+OVERLAP = timedelta(hours=1)
+
+
+class Reconciliation:
+    """Brings in what the venue knows and we do not, and compares the rest.
+
+    Parameters
+    ----------
+    trader : Trader
+    broker : Broker
+    calls : BrokerCalls
+    records : TradingRecords
+    outages : Outages
+    clock : WallClock
+    major : Decimal
+        Base currency; a larger difference halts.
+    actor : str
+    """
+
+    def __init__(
+        self,
+        trader: Trader,
+        broker: Broker,
+        calls: BrokerCalls,
+        records: TradingRecords,
+        outages: Outages,
+        clock: WallClock,
+        *,
+        major: Decimal,
+        actor: str,
+    ) -> None:
+        self._trader = trader
+        self._broker = broker
+        self._calls = calls
+        self._records = records
+        self._outages = outages
+        self._clock = clock
+        self._major = major
+        self._actor = actor
+        self._unsure = 0
+        self.newest: Comparison | None = None
+
+    async def run(self, kind: RecoveryKind, reason: str) -> Recovery | None:
+        """Reconcile once; the account is restricted or freed as the result demands.
+
+        A continuous one that finds nothing leaves no record.
+
+        Returns
+        -------
+        Recovery or None
+            None where it was continuous and found nothing, or the venue did not answer; then the
+            account is REDUCING if it could not be done at a start.
+        """
+        began = self._clock.monotonic()
+        try:
+            adopted = await self._bring_in()
+            comparison = await self._compare()
+        except DependencyError as error:
+            self._outages.note(Cause.BROKER, str(error))
+            if kind is not RecoveryKind.CONTINUOUS:
+                self._restrict_unknown(f"the venue could not be asked: {error}")
+            return None
+        self._outages.mend(Cause.BROKER)
+        self.newest = comparison
+        self._unsure = 0 if not comparison.unsure else self._unsure + 1
+        attempt = self._unsure if kind is RecoveryKind.CONTINUOUS else 1
+        accounting = self._trader.accounting
+        state, events = settle(
+            accounting.state, comparison, attempt=attempt, now=self._clock.now(), actor=self._actor
+        )
+        accounting.adopt(state, events)
+        if kind is RecoveryKind.CONTINUOUS and not adopted and not events:
+            return None
+        recovery = Recovery(
+            id=uuid4().hex,
+            account=state.account,
+            kind=kind,
+            at=self._clock.now(),
+            seconds=self._clock.monotonic() - began,
+            adopted_fills=adopted,
+            discrepancies=comparison.discrepancies,
+            resolved=comparison.agrees,
+            reason=reason,
+        )
+        accounting.add_recovery(recovery)
+        accounting.tell(_told(recovery, self._actor))
+        return recovery
+
+    async def _bring_in(self) -> int:
+        """Take in unknown fills, and settle what is in doubt; returns how many fills were new."""
+        trader, book = self._trader, self._trader.book
+        market_now = trader.market_now or self._clock.now()
+        await trader.desk.resolve(market_now, at_once=True)
+        since = (trader.accounting.state.fills_since or trader.accounting.state.started_at) - OVERLAP
+        instruments = tuple(book.rules)
+        fills = await self._calls("fills", lambda: self._broker.fills(instruments, since))
+        trader.take_updates()
+        before = len(book.moved.fills)
+        for fill in fills:
+            if fill.client_order_id is not None and book.find(fill.client_order_id) is None:
+                known = self._records.order(fill.client_order_id)
+                if known is not None:
+                    book.remember(known)
+            trader.hear(fill)
+        trader.take_updates()
+        return len(book.moved.fills) - before
+
+    async def _compare(self) -> Comparison:
+        trader, book = self._trader, self._trader.book
+        instruments = tuple(sorted({*book.rules, *book.holdings.positions}))
+        account = await self._calls("the account", lambda: self._broker.account(instruments))
+        listed = await self._calls("open orders", lambda: self._broker.open_orders())
+        names = {order.client_order_id for order in listed}
+        for order in tuple(book.working.values()):
+            if order.status is OrderStatus.OPEN and order.client_order_id not in names:
+                word = await self._calls("an order", partial(self._broker.order, order))
+                if word is not None:
+                    book.take_word(word)
+        await self._bring_in()
+        yardstick = Yardstick(dict(book.rules), dict(book.prices), book.rates(), self._major)
+        ours = Ours(
+            book.holdings,
+            dict(book.working),
+            finished=frozenset(book.finished),
+            newest_fill=trader.accounting.state.fills_since,
+        )
+        return compare(ours, Theirs(self._broker.venue, account, listed), yardstick)
+
+    def _restrict_unknown(self, reason: str) -> None:
+        self._trader.accounting.restrict(
+            Restriction(Cause.RECONCILIATION, TradingState.REDUCING, reason, self._clock.now(), self._actor)
+        )
+
+    # -------------------------------------------------------------------------- by a person
+
+    async def adopt(self, control: Control) -> str:
+        """Take over the venue's positions and cash as ours, as a person who knows why asked.
+
+        What comes or goes is neither profit nor loss: the bases of the limits move with it.
+
+        Raises
+        ------
+        Refused
+            If the venue cannot be asked, or something is not certain.
+        """
+        trader, book = self._trader, self._trader.book
+        try:
+            comparison = await self._compare()
+            instruments = tuple(sorted({*book.rules, *book.holdings.positions}))
+            account = await self._calls("the account", lambda: self._broker.account(instruments))
+        except DependencyError as error:
+            raise Refused(f"expected the venue to say what is in the account, was {error}") from error
+        if comparison.unsure:
+            raise Refused(f"expected a certain comparison, was unsure: {'; '.join(comparison.unsure)}")
+        if not comparison.discrepancies:
+            return "nothing to adopt: the venue and we agree"
+        before = book.equity()
+        for found in comparison.discrepancies:
+            self._adopt_position(found, control)
+        trader.take_updates()
+        book.set_cash(account)
+        change = book.equity() - before
+        state = trader.accounting.state
+        trader.accounting.adopt(
+            replace(
+                state,
+                initial_equity=state.initial_equity + change,
+                peak_equity=state.peak_equity + change,
+                day_start_equity=state.day_start_equity + change,
+                equity=state.equity + change,
+            ),
+            (_adopted(control, comparison.discrepancies, change, self._clock.now()),),
+        )
+        await self.run(RecoveryKind.MANUAL, f"adopted by {control.actor}: {control.reason}")
+        return f"adopted {len(comparison.discrepancies)} differences worth {change:+,.2f}"
+
+    def _adopt_position(self, found: Discrepancy, control: Control) -> None:
+        book = self._trader.book
+        difference = found.theirs - found.ours
+        if found.instrument not in book.rules or not difference:
+            return
+        price = book.prices.get(found.instrument)
+        if price is None:
+            raise BadData(f"expected a price of {found.instrument} to adopt it at, was none")
+        self._trader.hear(
+            Fill(
+                account=book.account,
+                fill_id=f"adopted-{control.id}",
+                client_order_id=None,
+                venue_order_id=None,
+                instrument=found.instrument,
+                side=Side.of(difference),
+                quantity=abs(difference),
+                price=price,
+                fee=ZERO,
+                fee_currency=book.rules[found.instrument].currency,
+                at=self._trader.accounting.state.fills_since or self._clock.now(),
+            )
+        )
+        self._trader.targets.hold(found.instrument, found.theirs)
+
+
+def _told(recovery: Recovery, actor: str) -> Event:
+    agreed = "agrees with the venue" if recovery.resolved else "does not agree with the venue"
+    severity = "info" if recovery.resolved else "critical"
+    if recovery.resolved and recovery.kind is RecoveryKind.CRASH:
+        severity = "warning"
+    return Event(
+        key=f"recovery-{recovery.id}",
+        type=EventType.RECOVERY,
+        severity=severity,
+        message=(
+            f"{recovery.kind.value} of account {recovery.account}: {agreed}; {recovery.adopted_fills} "
+            f"unknown fills, {len(recovery.discrepancies)} discrepancies ({recovery.reason})"
+        ),
+        actor=actor,
+        at=recovery.at,
+        data={"recovery": recovery.id, "seconds": round(recovery.seconds, 3)},
+    )
+
+
+def _adopted(control: Control, found: tuple[Discrepancy, ...], change: Decimal, at: datetime) -> Event:
+    return Event(
+        key=f"adopt-{control.id}",
+        type=EventType.AUDIT,
+        severity="warning",
+        message=f"Account {control.account}: the venue's state adopted by {control.actor}: {control.reason}",
+        actor=control.actor,
+        at=at,
+        data={"change": str(change), "discrepancies": [d.detail for d in found]},
+    )

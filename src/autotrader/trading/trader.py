@@ -1,0 +1,411 @@
+"""The trader's step: one account, one strategy, bar by bar; live and in replay the same.
+
+Hear the venue, mark the account, look at the breaker, forecast, decide, write, hand over: what was
+decided is on disk before the venue hears of it. The hash of all that was decided goes on from step to
+step, so that the same bars give the same hash, and another one says that something else was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+
+from autotrader.domain.errors import BadData, Unreachable
+from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.orders import Fill, Order, OrderStatus
+from autotrader.domain.trading import Cause, TradingState
+from autotrader.ports.broker import Update
+from autotrader.ports.clock import WallClock
+from autotrader.ports.trading import EquityPoint, Restriction, Signal, TradingRecords
+from autotrader.trading.accounting import Accounting
+from autotrader.trading.bars import Batch
+from autotrader.trading.breaker import BreakerRules, count_trades, end_expired, mark
+from autotrader.trading.deciding import Deciding, Decision
+from autotrader.trading.desk import OrderDesk
+from autotrader.trading.exposures import RiskView, stop_distance
+from autotrader.trading.forecasting import Forecast, Forecasting
+from autotrader.trading.outages import Outages
+from autotrader.trading.targets import Targets
+
+log = structlog.get_logger(__name__)
+
+_A_DAY = timedelta(days=1)
+_TARGETS, _HASH = "targets", "decision_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """What is traded, and by which times.
+
+    Attributes
+    ----------
+    strategy_id : str
+    instruments : tuple of InstrumentId
+    interval, holding : timedelta
+    write_every : int
+        Bars after which the account is written even if nothing happened in them. What lies between
+        is derived again after a kill.
+    """
+
+    strategy_id: str
+    instruments: tuple[InstrumentId, ...]
+    interval: timedelta
+    holding: timedelta
+    write_every: int
+
+
+class Trader:
+    """Takes bars and the venue's updates, one at a time; an account that was made right before.
+
+    Parameters
+    ----------
+    mandate : Mandate
+    accounting : Accounting
+    desk : OrderDesk
+    deciding : Deciding
+    forecasting : Forecasting
+        Warmed up to the account's cursor.
+    targets : Targets
+    breaker : BreakerRules
+    outages : Outages
+    records : TradingRecords
+    clock : WallClock
+    actor : str
+    """
+
+    def __init__(
+        self,
+        mandate: Mandate,
+        accounting: Accounting,
+        desk: OrderDesk,
+        deciding: Deciding,
+        forecasting: Forecasting,
+        targets: Targets,
+        breaker: BreakerRules,
+        outages: Outages,
+        records: TradingRecords,
+        clock: WallClock,
+        *,
+        actor: str,
+    ) -> None:
+        self.accounting = accounting
+        self.book = accounting.book
+        self.desk = desk
+        self.targets = targets
+        self.outages = outages
+        self.mandate = mandate
+        self.signals: dict[InstrumentId, Signal] = {}
+        self._deciding = deciding
+        self._forecasting = forecasting
+        self._breaker = breaker
+        self._records = records
+        self._clock = clock
+        self._actor = actor
+        self._inbox: list[Update] = []
+        self._order_times: list[datetime] | None = None
+        self._bars_unwritten = 0
+        self._latencies: list[float] = []
+        self._new_signals: list[Signal] = []
+        self._hash = str(accounting.state.memory.get(_HASH, ""))
+
+    @property
+    def market_now(self) -> datetime | None:
+        """Close of the newest bar; None before the first."""
+        cursor = self.accounting.state.cursor
+        return None if cursor is None else cursor + self.mandate.interval
+
+    def take_latencies(self) -> list[float]:
+        """Seconds from a bar's arrival to the hand-over of each order since the last call."""
+        taken, self._latencies = self._latencies, []
+        return taken
+
+    def take_signals(self) -> list[Signal]:
+        """Signals since the last call."""
+        taken, self._new_signals = self._new_signals, []
+        return taken
+
+    # ------------------------------------------------------------------------------- the venue
+
+    def hear(self, update: Update) -> None:
+        """Keep an update until it is its turn; returns at once."""
+        self._inbox.append(update)
+
+    def take_updates(self) -> None:
+        """Apply what was heard: fills first, since a word about an order counts them."""
+        updates, self._inbox = self._inbox, []
+        for update in sorted(updates, key=lambda update: not isinstance(update, Fill)):
+            if isinstance(update, Fill):
+                self._take_fill(update)
+            else:
+                self.book.take_word(update)
+        if trades := self.book.take_closed():
+            state, events = count_trades(
+                self.accounting.state,
+                trades,
+                market_time=self.market_now or trades[-1].closed_at,
+                rules=self._breaker,
+                now=self._clock.now(),
+                actor=self._actor,
+            )
+            self.accounting.adopt(state, events)
+
+    def _take_fill(self, fill: Fill) -> None:
+        try:
+            self.book.take_fill(fill)
+        except BadData as error:
+            self.accounting.restrict(
+                Restriction(
+                    Cause.RECONCILIATION, TradingState.REDUCING, str(error), self._clock.now(), self._actor
+                )
+            )
+            return
+        since = self.accounting.state.fills_since
+        if since is None or fill.at > since:
+            self.accounting.set(fills_since=fill.at)
+
+    # --------------------------------------------------------------------------------- a step
+
+    async def step(self, batch: Batch) -> None:
+        """Take the bars that closed together.
+
+        Raises
+        ------
+        Refused
+            If the lease is lost: nothing more may be done by this process.
+        BadData
+            If the bars are older than what was dealt with.
+        """
+        arrived = self._clock.monotonic()
+        state = self.accounting.state
+        if state.cursor is not None and batch.ts <= state.cursor:
+            raise BadData(f"expected bars after {state.cursor}, was {batch.ts}")
+        self.take_updates()
+        self.outages.mend(Cause.FEED)
+        for bar in batch.bars:
+            self.book.prices[bar.instrument] = bar.price
+        self.accounting.set(cursor=batch.ts)
+        await self._settle_working(batch)
+        self._mark(batch)
+        forecasts = await self._forecasting.forecast(batch)
+        self._note_predictions(forecasts)
+        orders = self._decide(batch, forecasts)
+        self._chain(batch, forecasts, orders)
+        for order in orders:
+            self.book.add(order)
+            self._times().append(order.decided_at)
+        await self._write_and_send(orders, batch.closed_at, arrived)
+
+    async def _settle_working(self, batch: Batch) -> None:
+        """Take back what has worked for a bar: what is still wanted is ordered anew, at today's price."""
+        for order in tuple(self.book.working.values()):
+            if order.decided_at < batch.closed_at:
+                await self.desk.cancel(order)
+        self.take_updates()
+
+    def _mark(self, batch: Batch) -> None:
+        now, before = self._clock.now(), self.accounting.state
+        state, events = end_expired(before, market_time=batch.closed_at, now=now, actor=self._actor)
+        self.accounting.adopt(state, events)
+        equity = self.book.equity()
+        state, events = mark(
+            self.accounting.state,
+            equity,
+            market_time=batch.closed_at,
+            rules=self._breaker,
+            now=now,
+            actor=self._actor,
+        )
+        self.accounting.adopt(state, events)
+        self.accounting.add_equity(
+            EquityPoint(
+                account=state.account,
+                at=batch.closed_at,
+                equity=equity,
+                cash=self.book.cash(),
+                drawdown=float(1 - equity / state.peak_equity) if state.peak_equity > 0 else 1.0,
+                daily_pnl=equity - state.day_start_equity,
+            )
+        )
+
+    def _note_predictions(self, forecasts: Mapping[InstrumentId, Forecast]) -> None:
+        if any(forecast.is_outage for forecast in forecasts.values()):
+            reason = next(f.reason for f in forecasts.values() if f.is_outage)
+            self.outages.note(Cause.PREDICTIONS, reason)
+        elif any(forecast.prediction for forecast in forecasts.values()):
+            self.outages.mend(Cause.PREDICTIONS)
+
+    # ------------------------------------------------------------------------------ decisions
+
+    def _decide(self, batch: Batch, forecasts: Mapping[InstrumentId, Forecast]) -> list[Order]:
+        state = self.accounting.state
+        view = self._view(batch, forecasts)
+        wall = self._clock.now()
+        tripped = [r for r in state.restrictions if r.cause.is_breaker]
+        if tripped:
+            self.targets.forget()
+            decisions = self._deciding.flatten(view, now=batch.closed_at, wall=wall, why=tripped[0].reason)
+            self._note_signals(batch, forecasts, {}, tripped[0].reason)
+            return [d.order for d in decisions if d.order is not None]
+        rates = self.book.rates()
+        orders: list[Order] = []
+        made: dict[InstrumentId, Decision] = {}
+        for bar in batch.bars:
+            rules = self.book.rules[bar.instrument]
+            wanted = self.targets.update(
+                bar.instrument,
+                batch.ts,
+                forecasts[bar.instrument],
+                equity=state.equity,
+                price=self.book.prices[bar.instrument],
+                rate=rates[rules.currency],
+                rules=rules,
+            )
+            if self.book.working_on(bar.instrument):
+                made[bar.instrument] = Decision(None, "an order still works or is in doubt")
+                continue
+            decision = self._deciding.towards(
+                bar.instrument,
+                wanted.units,
+                view,
+                now=batch.closed_at,
+                wall=wall,
+                why=f"target {wanted.target:+.3f} of its share",
+            )
+            made[bar.instrument] = decision
+            if decision.order is not None:
+                view = view.with_order(decision.order)
+                orders.append(decision.order)
+            elif decision.is_refused:
+                self._accept_refusal(bar.instrument, wanted.units)
+        self._note_signals(batch, forecasts, made, "")
+        return orders
+
+    def _accept_refusal(self, instrument: InstrumentId, units: Decimal) -> None:
+        """What may not be opened is not wanted any more; what may not be closed now still is."""
+        held = self.book.quantity(instrument)
+        if abs(units) > abs(held) or units * held < 0:
+            self.targets.hold(instrument, held)
+
+    def _view(self, batch: Batch, forecasts: Mapping[InstrumentId, Forecast]) -> RiskView:
+        state = self.accounting.state
+        stops = {}
+        for instrument, forecast in forecasts.items():
+            distance = stop_distance(forecast.volatility, self.mandate.holding, self.mandate.interval)
+            if distance is not None:
+                stops[instrument] = distance
+        times = self._times()
+        while times and times[0] <= batch.closed_at - _A_DAY:
+            times.pop(0)
+        return RiskView.of(
+            self.book.holdings,
+            self.book.working.values(),
+            equity=state.equity,
+            now=batch.closed_at,
+            prices=self.book.prices,
+            rates=self.book.rates(),
+            rules=self.book.rules,
+            stop_distances=stops,
+            order_times=tuple(times),
+            restrictions=state.restrictions,
+            strategy=self.mandate.instruments,
+        )
+
+    def _times(self) -> list[datetime]:
+        if self._order_times is None:
+            now = self.market_now or self._clock.now()
+            known = self._records.order_times(self.book.account, now - _A_DAY)
+            self._order_times = list(known)
+        return self._order_times
+
+    def _note_signals(
+        self,
+        batch: Batch,
+        forecasts: Mapping[InstrumentId, Forecast],
+        made: Mapping[InstrumentId, Decision],
+        otherwise: str,
+    ) -> None:
+        for bar in batch.bars:
+            forecast, decision = forecasts[bar.instrument], made.get(bar.instrument)
+            answered = forecast.prediction
+            outcome = decision.reason if decision else otherwise
+            signal = Signal(
+                account=self.book.account,
+                strategy_id=self.mandate.strategy_id,
+                instrument=bar.instrument,
+                ts=batch.ts,
+                version=answered.version if answered else None,
+                color=answered.color.value if answered else None,
+                epoch=answered.epoch if answered else None,
+                score=forecast.score if answered else None,
+                confidence=forecast.confidence,
+                target=self.targets.of(bar.instrument).target,
+                price=bar.price,
+                client_order_id=decision.order.client_order_id if decision and decision.order else None,
+                outcome=outcome if answered else f"{outcome}; no prediction: {forecast.reason}",
+            )
+            self.signals[bar.instrument] = signal
+            self._new_signals.append(signal)
+            self.accounting.add_signal(signal)
+
+    # ---------------------------------------------------------------------------- what stays
+
+    def _chain(
+        self, batch: Batch, forecasts: Mapping[InstrumentId, Forecast], orders: Sequence[Order]
+    ) -> None:
+        """Go on with the hash of all decisions."""
+        told = {
+            "before": self._hash,
+            "ts": batch.ts.isoformat(),
+            "bars": [[str(b.instrument), b.open, b.high, b.low, b.close, repr(b.volume)] for b in batch.bars],
+            "scores": {str(i): repr(f.score) for i, f in forecasts.items()},
+            "targets": self.targets.to_plain(),
+            "orders": [
+                [o.client_order_id, o.side.value, str(o.quantity), str(o.limit_price)] for o in orders
+            ],
+        }
+        self._hash = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def decision_hash(self) -> str:
+        """Of all decisions since the account's first step."""
+        return self._hash
+
+    async def _write_and_send(self, orders: Sequence[Order], market_now: datetime, arrived: float) -> None:
+        self._bars_unwritten += 1
+        must = bool(orders) or self.accounting.must_be_written
+        if (must or self._bars_unwritten >= self.mandate.write_every) and not self.write():
+            for order in orders:
+                gone = order.moved(OrderStatus.EXPIRED, reason="never sent: it could not be recorded")
+                self.book.add(gone)
+            return
+        for order in orders:
+            self._latencies.append(self._clock.monotonic() - arrived)
+            await self.desk.send(order, market_now)
+        self.take_updates()
+        self.accounting.bury(self.desk.dead_letters)
+        if orders and self.mandate.write_every == 1:
+            self.write()
+
+    def write(self) -> bool:
+        """Make the account durable; False while the database does not answer.
+
+        Raises
+        ------
+        Refused
+            If the lease is lost.
+        """
+        self.accounting.set(memory={_TARGETS: self.targets.to_plain(), _HASH: self._hash})
+        try:
+            self.accounting.write()
+        except Unreachable as error:
+            self.outages.note(Cause.DATABASE, str(error))
+            return False
+        self._bars_unwritten = 0
+        self.outages.mend(Cause.DATABASE)
+        return True

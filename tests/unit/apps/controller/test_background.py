@@ -1,0 +1,205 @@
+"""While the work of a stage takes its time, the controller goes on; and nothing is left behind of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from autotrader.apps.controller.background import Background
+from autotrader.deployment import requests
+from autotrader.deployment.controller import BEAT_SECONDS, COMPONENT, StageResult
+from autotrader.domain.errors import BadData, Unreachable
+from autotrader.domain.rollout import FAST, Color, Outcome, RolloutState, Stage
+from autotrader.ports.deployment import Rollout
+from tests.unit.deployment.doubles import MODEL, PASSED, Deployment, ScriptedWork
+
+BAD = StageResult(Outcome.FAIL, "expected abc, was def")
+PATIENCE_SECONDS = 10.0
+
+
+class HeldWork(ScriptedWork):
+    """Scripted work that is held up where a test says so."""
+
+    held: frozenset[Stage] = frozenset()
+    threads: set[threading.Thread]
+    begun: threading.Event
+    go_on: threading.Event
+
+    def pre_deploy_checks(self, rollout: Rollout) -> StageResult | None:
+        return self._hold(Stage.PRE_DEPLOY_CHECKS) or super().pre_deploy_checks(rollout)
+
+    def deploy(self, rollout: Rollout) -> StageResult | None:
+        return self._hold(Stage.DEPLOY_GREEN) or super().deploy(rollout)
+
+    def integration_tests(self, rollout: Rollout) -> StageResult | None:
+        return self._hold(Stage.INTEGRATION_TESTS) or super().integration_tests(rollout)
+
+    def _hold(self, stage: Stage) -> None:
+        self.threads.add(threading.current_thread())
+        if stage in self.held:
+            self.begun.set()
+            assert self.go_on.wait(PATIENCE_SECONDS)
+
+
+class Scene(Deployment):
+    """A deployment whose stages are worked at in the background."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = HeldWork(self.records, self.target, self.clock)
+        self.held.threads, self.held.begun, self.held.go_on = set(), threading.Event(), threading.Event()
+        self.background = Background(self.held)
+        self.work = self.background  # type: ignore[assignment]
+        self.restart()
+
+    def begin(self) -> Rollout:
+        return requests.begin(
+            self.records,
+            strategy_id=MODEL,
+            version=self.versions[0],
+            profile=FAST,
+            goal=Stage.FINALIZE,
+            reason="test",
+            actor="tester",
+            now=self.clock.now(),
+        )
+
+    def hold(self, stage: Stage) -> Rollout:
+        """A rollout whose work in this stage is held up."""
+        self.held.held = frozenset({stage})
+        rollout = self.begin()
+        while not self.held.begun.is_set():
+            self.controller.tick()
+        return rollout
+
+    def release(self) -> None:
+        self.held.go_on.set()
+        self.background.end()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.release()
+
+
+HELD = [Stage.PRE_DEPLOY_CHECKS, Stage.DEPLOY_GREEN, Stage.INTEGRATION_TESTS]
+
+
+@pytest.mark.parametrize("stage", HELD)
+def test_while_a_stage_is_worked_at_the_controller_ticks_and_says_that_it_lives(
+    scene: Scene, stage: Stage
+) -> None:
+    rollout = scene.hold(stage)
+    for _ in range(3):
+        scene.clock.move(BEAT_SECONDS)
+        began = time.monotonic()
+        scene.controller.tick()
+        assert time.monotonic() - began < PATIENCE_SECONDS / 2
+        heard = scene.records.heartbeat(COMPONENT)
+        assert heard is not None
+        assert heard[0] == scene.clock.now()
+    assert (scene.records.find(rollout.id).stage, scene.background.is_busy) == (stage, True)
+    scene.release()
+    scene.run()
+    assert scene.records.find(rollout.id).state is RolloutState.COMPLETED
+    assert threading.main_thread() not in scene.held.threads
+
+
+def test_work_that_is_done_at_once_costs_no_tick(scene: Scene) -> None:
+    rollout = scene.begin()
+    scene.controller.tick()
+    assert scene.records.find(rollout.id).stage_outcome is Outcome.PASS
+
+
+def test_what_work_raises_is_the_stages_verdict(scene: Scene) -> None:
+    scene.held.checks = BadData("expected a digest of abc, was def")
+    rollout = scene.begin()
+    scene.run()
+    assert scene.records.find(rollout.id).reason == "expected a digest of abc, was def"
+
+
+def test_work_that_could_not_reach_something_is_tried_again(scene: Scene) -> None:
+    scene.held.checks = Unreachable("expected MLflow to answer, was silent")
+    rollout = scene.begin()
+    scene.run(ticks=3)
+    scene.held.checks = PASSED
+    scene.run()
+    assert scene.records.find(rollout.id).state is RolloutState.COMPLETED
+
+
+def test_a_fault_of_the_program_ends_the_controller(scene: Scene) -> None:
+    scene.held.checks = ZeroDivisionError("a fault")
+    scene.begin()
+    with pytest.raises(ZeroDivisionError):
+        scene.run(ticks=20)
+
+
+@pytest.mark.parametrize("stage", HELD)
+def test_a_rollout_that_is_taken_back_meanwhile_is_over_once_its_work_is_and_leaves_nothing_running(
+    scene: Scene, stage: Stage
+) -> None:
+    rollout = scene.hold(stage)
+    requests.take_back(scene.records, "looks odd", actor="anna", now=scene.clock.now)
+    scene.run(ticks=3)
+    assert scene.records.find(rollout.id).state is RolloutState.ROLLING_BACK
+    scene.release()
+    scene.run(ticks=3)
+    over = scene.records.find(rollout.id)
+    assert (over.state, over.reason) == (RolloutState.ROLLED_BACK, "looks odd")
+    assert scene.target.running == {}
+    assert all(slot.version is None for slot in scene.records.slots().values())
+
+
+def test_what_came_of_work_that_nobody_asks_for_any_more_is_dropped(scene: Scene) -> None:
+    scene.held.checks = BAD
+    first = scene.hold(Stage.PRE_DEPLOY_CHECKS)
+    second = replace(first, id="another")
+    assert scene.background.pre_deploy_checks(second) is None  # one at a time
+    scene.release()
+    scene.held.checks = PASSED
+    assert scene.background.pre_deploy_checks(second) is PASSED
+    assert not scene.background.is_busy
+
+
+def test_a_colour_that_died_is_started_again_meanwhile(scene: Scene) -> None:
+    scene.begin()
+    scene.run()
+    next_one = requests.begin(
+        scene.records,
+        strategy_id=MODEL,
+        version=scene.versions[1],
+        profile=FAST,
+        goal=Stage.FINALIZE,
+        reason="test",
+        actor="tester",
+        now=scene.clock.now(),
+    )
+    scene.held.held = frozenset({Stage.PRE_DEPLOY_CHECKS})
+    while not scene.held.begun.is_set():
+        scene.controller.tick()
+    scene.target.running.clear()
+    scene.clock.move(10)
+    scene.controller.tick()
+    assert scene.target.running == {Color.BLUE: scene.versions[0]}
+    assert scene.records.find(next_one.id).stage is Stage.PRE_DEPLOY_CHECKS
+
+
+def test_the_end_of_the_controller_waits_for_work_but_not_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotrader.apps.controller.background.END_SECONDS", 0.05)
+    scene.hold(Stage.DEPLOY_GREEN)
+    began = time.monotonic()
+    scene.background.end()
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    assert scene.background.is_busy
+    scene.held.go_on.set()
+    monkeypatch.undo()
+    scene.background.end()
+    assert not scene.background.is_busy
