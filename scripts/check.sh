@@ -25,7 +25,7 @@ check() {
   fi
 }
 
-mapfile -t shell_files < <(git ls-files -co --exclude-standard 'scripts/*.sh' 'scripts/lib/*.sh' '.ci/run')
+mapfile -t shell_files < <(git ls-files -co --exclude-standard 'scripts/*.sh' 'scripts/lib/*.sh' 'deploy/*.sh' '.ci/run')
 mapfile -t prose < <(git ls-files -co --exclude-standard '*.md' '*.py' '*.sh' '*.toml' '*.yml')
 check "lint" $bin/ruff check .
 check "format" $bin/ruff format --check .

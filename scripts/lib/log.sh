@@ -9,4 +9,4 @@ die() {
 }
 
 # The header comment of the calling script is its --help.
-help_of() { sed -n '2,/^$/{s/^# \{0,1\}//;/^$/q;p}' "$1"; }
+help_of() { sed -n '2,/^$/{/^$/q;s/^# \{0,1\}//;p}' "$1"; }

@@ -17,12 +17,20 @@ from autotrader.domain.instruments import Venue
 from autotrader.log import configure_logging
 from autotrader.ports.approvals import Approvals
 from autotrader.ports.archive import Archive
+from autotrader.ports.broker import Brokers, OpenBroker
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.credentials import CredentialCheck, CredentialChecks
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
 from autotrader.ports.events import EventLog
 from autotrader.ports.holds import Holds
-from autotrader.ports.market_data import MarketDataSource, MarketDataSources, PageDecoder, PageDecoders
+from autotrader.ports.market_data import (
+    BarStreams,
+    ClosedBars,
+    MarketDataSource,
+    MarketDataSources,
+    PageDecoder,
+    PageDecoders,
+)
 from autotrader.ports.registry import ModelRegistry
 from autotrader.ports.tokens import Tokens
 from autotrader.ports.tracking import ExperimentTracker
@@ -180,6 +188,37 @@ class Container:
 
                 return OandaSource(self.settings.oanda, self.market_clock, self.wall_clock)
 
+    def bar_stream(self, venue: Venue, source: MarketDataSource) -> ClosedBars | None:
+        """The venue's own stream of closed bars over an open source; None where it has none."""
+        from autotrader.connectors.binance_ws.source import BinanceSource
+
+        if not isinstance(source, BinanceSource):
+            return None
+        from autotrader.connectors.binance_ws.bar_stream import BarStream
+
+        return BarStream(source, self.settings.binance, self.market_clock, self.wall_clock)
+
+    def broker(self, venue: Venue) -> OpenBroker:
+        """The account at the venue; raises Refused or ConfigurationError where it may not be opened."""
+        trading = self.settings.trading
+        match venue:
+            case Venue.BINANCE:
+                from autotrader.connectors.binance_ws.broker import BinanceBroker
+
+                return BinanceBroker(self.settings.binance, trading, self.wall_clock)
+            case Venue.IBKR:
+                from autotrader.connectors.ibkr_connector.broker import IbkrBroker
+
+                return IbkrBroker(
+                    self.settings.ibkr, self.wall_clock, account=trading.account, live=trading.live
+                )
+            case Venue.OANDA:
+                from autotrader.connectors.oanda.broker import OandaBroker
+
+                return OandaBroker(
+                    self.settings.oanda, self.wall_clock, account=trading.account, live=trading.live
+                )
+
     def decoder(self, venue: Venue) -> PageDecoder:
         """Reads the venue's raw pages; needs no connection."""
         match venue:
@@ -239,6 +278,8 @@ def _providers() -> dict[str, Callable[[Container], Any]]:
         _name(ModelRegistry): lambda c: c.registry,
         _name(MarketDataSources): lambda c: c.source,
         _name(PageDecoders): lambda c: c.decoder,
+        _name(BarStreams): lambda c: c.bar_stream,
+        _name(Brokers): lambda c: c.broker,
         _name(CredentialChecks): lambda c: c.credential_checks,
         _name(DeploymentRecords): lambda c: c.deployment_records,
         _name(DeploymentTarget): lambda c: c.deployment_target,

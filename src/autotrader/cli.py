@@ -43,6 +43,18 @@ VERBS: dict[str, dict[str, str]] = {
         "ship-predictions": "autotrader.apps.shipping.ship:ship",
         "smoke": "autotrader.tests.smoke:smoke",
     },
+    "trading": {
+        "trade": "autotrader.apps.trader.trade:trade",
+        "risk status": "autotrader.apps.trader.risk_status:risk_status",
+        "risk halt": "autotrader.apps.trader.risk_halt:risk_halt",
+        "risk resume": "autotrader.apps.trader.risk_resume:risk_resume",
+        "reconcile": "autotrader.apps.trader.reconcile:reconcile",
+        "strategy list": "autotrader.apps.trader.strategy_list:strategy_list",
+        "strategy enable": "autotrader.apps.trader.strategy_switch:enable",
+        "strategy disable": "autotrader.apps.trader.strategy_switch:disable",
+        "incident export": "autotrader.apps.trader.incident_export:incident_export",
+        "incident replay": "autotrader.apps.trader.incident_replay:incident_replay",
+    },
     "health": {
         "health-check": "autotrader.monitoring.health_check:health_check",
     },

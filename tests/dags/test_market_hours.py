@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "dags"))
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+def dag_of(dag_id: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"dag_{dag_id}", DAGS / f"{dag_id}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, dag_id)()
 
 
 def schedule_of(dag_id: str) -> Any:
     """As the scheduler gets it: written into its database and read again."""
-    import importlib
-
     from airflow.serialization.decoders import decode_timetable
     from airflow.serialization.encoders import encode_timetable
 
-    dag = getattr(importlib.import_module(dag_id), dag_id)()
-    return decode_timetable(encode_timetable(dag.schedule))
+    return decode_timetable(encode_timetable(dag_of(dag_id).schedule))
 
 
 @pytest.mark.parametrize(
@@ -48,9 +54,7 @@ def test_it_runs_after_the_close_in_new_york_all_the_year(
 
 
 def test_the_load_after_the_close_waits_for_the_data_without_holding_a_worker() -> None:
-    import importlib
-
-    load = importlib.import_module("close_of_market").close_of_market().get_task("load_equity_bars")
+    load = dag_of("close_of_market").get_task("load_equity_bars")
     assert load.trigger_dag_id == "data_pipeline"
     assert load.wait_for_completion
     assert load.deferrable

@@ -74,6 +74,7 @@ class TwsAccount:
         self.units: dict[str, Decimal] = {}
         self.clients: dict[int, Send] = {}
         self.placed: list[Row] = []
+        self.requested: list[int] = []
         self._commission = commission
         self._faults: deque[AccountFault] = deque()
         self._perm_ids = itertools.count(1_900_000_001)
@@ -225,6 +226,7 @@ class TwsAccount:
         send(102)
 
     def executed(self, send: Send, request: str) -> None:
+        self.requested.append(int(request))
         for row in self.executions:
             send(*self._execution(row, request))
             if not row["unpaid"]:

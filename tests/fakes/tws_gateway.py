@@ -13,8 +13,7 @@ As a process, which prints one JSON line with its port when it listens:
     python -m tests.fakes.tws_gateway --port 0 --bars FOLDER_OR_PARQUET
 
 Messages are NUL-terminated fields behind a length of four bytes, at server version 176, the newest
-that both client libraries accept. As the venue does, a history request counts its seconds back in
-trading time: asked for a day on a Sunday, it answers with Friday's bars.
+that both client libraries accept.
 """
 
 from __future__ import annotations
@@ -27,42 +26,20 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from tests.fakes import tws_history
 from tests.fakes.tws_account import ACCOUNT, FIRST_CONTRACT, TwsAccount
+from tests.fakes.tws_history import Fault, Row
 
 SERVER_VERSION = 176
-NEW_YORK = ZoneInfo("America/New_York")
-SESSION = {True: (time(9, 30), time(16)), False: (time(4), time(20))}
-BAR_SECONDS = {"1 min": 60, "5 mins": 300, "15 mins": 900}
 NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: {symbol}@SMART Trades"
 PACING = "Historical Market Data Service error message:Historical data request pacing violation"
 LOST = "Connectivity between IB and Trader Workstation has been lost."
-
-
-class Fault(StrEnum):
-    """How one history request goes wrong."""
-
-    PACING = "pacing"  # error 162
-    TOO_MANY_REQUESTS = "too-many-requests"  # error 420
-    NO_DATA = "no-data"  # error 162, another one
-    NO_PERMISSION = "no-permission"  # error 162, for good
-    DISCONNECT = "disconnect"  # the socket closes in the middle of the answer
-    SILENT = "silent"  # no answer at all
-    SLOW = "slow"  # the answer takes a while
-    CONNECTIVITY_LOST = "connectivity-lost"  # 1100 instead of an answer, 1102 soon after
-    FARM_NOTICES = "farm-notices"  # 2103-2108 before a good answer
-    DUPLICATE = "duplicate"
-    OUT_OF_ORDER = "out-of-order"
-    NAN = "nan"
-    GARBAGE = "garbage"  # fewer fields than the count promises
-    UNCLOSED = "unclosed"  # the bar in progress comes along
 
 
 class TwsGateway:
@@ -94,7 +71,7 @@ class TwsGateway:
         self.requests: list[dict[str, str]] = []
         self.connections = 0
         self.connected_client_ids: list[int] = []
-        self._bars = {symbol: _rows(frame) for symbol, frame in bars.items()}
+        self._bars = {symbol: tws_history.rows_of(frame) for symbol, frame in bars.items()}
         self._faults: deque[Fault] = deque()
         self._always: Fault | None = None
         self._loop = asyncio.new_event_loop()
@@ -282,7 +259,7 @@ class _Client:
         if symbol not in self._gateway._bars:
             self._error(request, 200, "No security definition has been found for the request")
             return
-        rows, start, end = _answer(self._gateway._bars[symbol], asked)
+        rows, start, end = tws_history.answered(self._gateway._bars[symbol], asked)
         match fault:
             case Fault.PACING:
                 self._error(request, 162, PACING)
@@ -299,7 +276,7 @@ class _Client:
                 await asyncio.sleep(0.05)
                 self._error(-1, 1102, "Connectivity between IB and TWS has been restored- data maintained.")
             case Fault.DISCONNECT:
-                body = _history_message(request, start, end, rows).encode()
+                body = tws_history.message(request, start, end, rows).encode()
                 self._writer.write((struct.pack(">I", len(body)) + body)[: len(body) // 2])
                 raise ConnectionError("told to disconnect")
             case Fault.NO_DATA:
@@ -310,104 +287,17 @@ class _Client:
                 await self._send_bars(request, start, end, rows, fault)
 
     async def _send_bars(
-        self, request: str, start: datetime, end: datetime, rows: list[_Row], fault: Fault | None
+        self, request: str, start: datetime, end: datetime, rows: list[Row], fault: Fault | None
     ) -> None:
         if fault is Fault.SLOW:
             await asyncio.sleep(0.1)
         if fault is Fault.FARM_NOTICES:
             for code in (2103, 2105, 2107, 2108, 2104, 2106):
                 self._error(-1, code, f"notice {code}")
-        body = _history_message(request, start, end, _spoil(rows, end, fault))
+        body = tws_history.message(request, start, end, tws_history.spoiled(rows, end, fault))
         if fault is Fault.GARBAGE:
             body = "\0".join(body.split("\0")[:-4]) + "\0"
         self._writer.write(struct.pack(">I", len(body.encode())) + body.encode())
-
-
-_Row = tuple[datetime, float, float, float, float, float]
-
-
-def _rows(frame: pl.DataFrame) -> list[_Row]:
-    ts = pl.col("ts").cast(pl.Datetime("us", "UTC"))
-    return frame.sort("ts").select(ts, "open", "high", "low", "close", "volume").rows()
-
-
-def _answer(bars: list[_Row], asked: Mapping[str, str]) -> tuple[list[_Row], datetime, datetime]:
-    # The venue reads UTC in both forms.
-    text = asked["end"].removesuffix(" UTC").replace(" ", "-")
-    end = datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
-    seconds, unit = asked["duration"].split()
-    if unit != "S" or not 0 < int(seconds) <= 86_400:
-        raise ConnectionError(f"the stand-in counts at most 86400 S, was {asked['duration']!r}")
-    use_rth = asked["use_rth"] == "1"
-    sessions = _sessions(bars, use_rth=use_rth)
-    start = _count_back(sessions, end, timedelta(seconds=int(seconds)))
-    inside = [
-        row
-        for row in bars
-        if start <= row[0] < end and any(opens <= row[0] < closes for opens, closes in sessions)
-    ]
-    return _merge(inside, BAR_SECONDS[asked["bar_size"]]), start, end
-
-
-def _merge(rows: list[_Row], seconds: int) -> list[_Row]:
-    """One-minute rows as longer bars."""
-    groups: dict[int, list[_Row]] = {}
-    for row in rows:
-        groups.setdefault(int(row[0].timestamp()) // seconds * seconds, []).append(row)
-    return [
-        (
-            datetime.fromtimestamp(opens, UTC),
-            group[0][1],
-            max(row[2] for row in group),
-            min(row[3] for row in group),
-            group[-1][4],
-            sum(row[5] for row in group),
-        )
-        for opens, group in groups.items()
-    ]
-
-
-def _sessions(bars: list[_Row], *, use_rth: bool) -> list[tuple[datetime, datetime]]:
-    def at(day: date, clock: time) -> datetime:
-        return datetime.combine(day, clock, NEW_YORK).astimezone(UTC)
-
-    opens, closes = SESSION[use_rth]
-    days = sorted({row[0].astimezone(NEW_YORK).date() for row in bars})
-    return [(at(day, opens), at(day, closes)) for day in days]
-
-
-def _count_back(sessions: list[tuple[datetime, datetime]], end: datetime, duration: timedelta) -> datetime:
-    start = end
-    for opens, closes in reversed(sessions):
-        if opens >= end or duration <= timedelta(0):
-            continue
-        last = min(end, closes)
-        start = max(opens, last - duration)
-        duration -= last - start
-    return start
-
-
-def _spoil(rows: list[_Row], end: datetime, fault: Fault | None) -> list[_Row]:
-    match fault:
-        case Fault.DUPLICATE:
-            return [*rows, rows[-1]]
-        case Fault.OUT_OF_ORDER:
-            return [rows[-1], *rows[:-1]]
-        case Fault.NAN:
-            return [*rows[:-1], (rows[-1][0], float("nan"), *rows[-1][2:])]
-        case Fault.UNCLOSED:
-            return [*rows, (end, *rows[-1][1:])]
-        case _:
-            return rows
-
-
-def _history_message(request: str, start: datetime, end: datetime, rows: list[_Row]) -> str:
-    form = "%Y%m%d-%H:%M:%S"
-    fields: list[object] = [17, request, start.strftime(form), end.strftime(form), len(rows)]
-    for ts, open_, high, low, close, volume in rows:
-        average = round((high + low + close) / 3, 3)
-        fields += [int(ts.timestamp()), open_, high, low, close, volume, average, max(1, int(volume) // 100)]
-    return "".join(f"{field}\0" for field in fields)
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:

@@ -161,6 +161,22 @@ def _insert(dialect_name: str, table: sa.Table) -> sa.Executable:
     return statement
 
 
+def insert_or_set_once(
+    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]], when: str, *what: str
+) -> None:
+    """Insert the rows; of one that is there, set these columns unless `when`, one of them, was set before."""
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: statement.excluded[name] for name in (when, *what)},
+        where=table.c[when].is_(None),
+    )
+    connection.execute(statement, [dict(row) for row in rows])
+
+
 def _to_json(value: object) -> str:
     return json.dumps(value, allow_nan=False)
 

@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from autotrader.db import leases
-from autotrader.db.engine import insert_all_new, insert_new, put_all, reading
+from autotrader.db.engine import insert_all_new, insert_new, insert_or_set_once, put_all, reading
 from autotrader.db.events import record_event, record_events
 from autotrader.db.locks import serialise
 from autotrader.db.rows import row_of, select_fields
@@ -111,8 +110,10 @@ class SqlTradingRecords:
             insert_all_new(connection, EQUITY, _rows(change.equity))
             insert_all_new(connection, SIGNALS, _rows(change.signals))
             insert_all_new(connection, ORDER_DEAD_LETTERS, _rows(change.dead_letters))
-            _insert_once(connection, RECOVERY_EVENTS, change.recoveries, "acknowledged_at", "acknowledged_by")
-            _insert_once(connection, CONTROLS, change.answered, "answered_at", "answer")
+            insert_or_set_once(
+                connection, RECOVERY_EVENTS, _rows(change.recoveries), "acknowledged_at", "acknowledged_by"
+            )
+            insert_or_set_once(connection, CONTROLS, _rows(change.answered), "answered_at", "answer")
             record_events(connection, change.events)
 
     def forget(self, account: str, before: datetime) -> int:
@@ -286,19 +287,3 @@ def _put_state(connection: Connection, state: AccountState) -> None:
     if not done:
         stored = sa.select(SYSTEM_STATE.c.revision).where(SYSTEM_STATE.c.account == state.account)
         raise refuse_revision(state, connection.scalar(stored))
-
-
-def _insert_once(
-    connection: Connection, table: sa.Table, values: Sequence[Any], when: str, *what: str
-) -> None:
-    """Insert the rows; of one that is there, set the columns if `when`, one of them, was not set before."""
-    if not values:
-        return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key),
-        set_={name: statement.excluded[name] for name in (when, *what)},
-        where=table.c[when].is_(None),
-    )
-    connection.execute(statement, _rows(values))

@@ -261,6 +261,8 @@ class RiskThresholds:
     # 2.3 % fall further. There is no stop order: positions end by time, so this is how far the price
     # may well have gone by then.
     stop_deviations: float = 2.0
+    # An older price judges no order: as long as a silent feed is borne before it halts.
+    price_age: timedelta = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId, InstrumentRules
 from autotrader.domain.orders import ZERO, Fill, Order, OrderStatus
 from autotrader.domain.positions import ClosedTrade, Holdings
+from autotrader.domain.thresholds import RISK
 from autotrader.ports.broker import VenueAccount, VenueOrder
 
 # What is kept in memory of the past: many times what a venue reports again.
@@ -92,6 +94,7 @@ class Book:
         self.rules = dict(rules)
         self.money = money
         self.prices: dict[InstrumentId, Decimal] = {}
+        self.priced_at: dict[InstrumentId, datetime] = {}
         self.working = {order.client_order_id: order for order in working}
         self.moved = Moved()
         self._known = dict.fromkeys(known_fills)
@@ -180,6 +183,16 @@ class Book:
     def finished(self) -> Collection[str]:
         """Client ids of orders that ended since this process began, or were remembered."""
         return self._finished.keys()
+
+    def mark(self, instrument: InstrumentId, price: Decimal, at: datetime) -> None:
+        """Take the last price of an instrument, and the market time that it is of."""
+        self.prices[instrument] = price
+        self.priced_at[instrument] = at
+
+    def fresh_prices(self, now: datetime) -> dict[InstrumentId, Decimal]:
+        """Last prices that are not too old to judge an order by; market time."""
+        oldest = now - RISK.price_age
+        return {i: p for i, p in self.prices.items() if i in self.priced_at and self.priced_at[i] >= oldest}
 
     def set_cash(self, account: VenueAccount) -> None:
         """Believe the venue's cash: for a person who adopts it, and for an account's first start."""

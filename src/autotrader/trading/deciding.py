@@ -96,18 +96,21 @@ class Deciding:
             rules = self._book.rules.get(instrument)
             if rules is None:
                 continue
-            units = to_step(position.quantity + self._book.pending(instrument), rules.lot)
+            units = to_step(position.quantity, rules.lot)
             if not units:
                 continue
             order = self._order(
                 instrument, Side.of(-units), abs(units), now=now, wall=wall, why=why, purpose="flatten"
             )
             order = replace(order, reduces=True)
-            verdict = judge(order, view, self._limits, rules, flattening=True)
-            if verdict.allowed:
+            # What still works may take a part of it: the rest is ended next bar.
+            allowed = largest_allowed(order, view, self._limits, rules, flattening=True)
+            if allowed:
+                order = replace(order, quantity=allowed)
                 decisions.append(Decision(order, why))
                 view = view.with_order(order)
             else:
+                verdict = judge(order, view, self._limits, rules, flattening=True)
                 decisions.append(Decision(None, verdict.reason, is_refused=True))
         return decisions
 

@@ -7,7 +7,7 @@ and a major one until a person has acknowledged it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from autotrader.trading.reconciliation import Comparison
 from autotrader.trading.restrictions import lift, restrict
 
 _KEY_CHARACTERS = 16
+_BETWEEN = "; "
 
 
 def fingerprint(discrepancies: Iterable[Discrepancy]) -> str:
@@ -37,13 +38,13 @@ def settle(
     comparison: Comparison,
     *,
     attempt: int = RECONCILIATION.attempts,
-    acknowledged: Collection[str] = (),
     now: datetime,
     actor: str,
 ) -> tuple[AccountState, tuple[Event, ...]]:
     """Restrict the account as the comparison demands, or lift what it demands no more.
 
     Agreement lifts REDUCING; HALTED stays until it is acknowledged, even if the difference has gone.
+    A major difference that was acknowledged demands REDUCING for as long as it stays what it was.
     Discrepancies that stay as they are give the same event again, by its key.
 
     Parameters
@@ -51,9 +52,8 @@ def settle(
     comparison : Comparison
     attempt : int
         How many comparisons in a row were unsure, this one included: up to the last but one of them
-        nothing is changed for that.
-    acknowledged : collection of str
-        Fingerprints of single discrepancies that a person has acknowledged: they demand REDUCING.
+        nothing is changed for that. The default is for a start, where nothing is known yet: the
+        first one counts.
     now : datetime
         Wall time.
     """
@@ -70,9 +70,12 @@ def settle(
         reason = f"{attempt} comparisons in a row could not be concluded: {'; '.join(comparison.unsure)}"
         unknown = Restriction(Cause.RECONCILIATION, TradingState.REDUCING, reason, now, actor)
         return restrict(state, unknown)
-    halts = any(d.is_major and fingerprint([d]) not in acknowledged for d in found)
+    # It says what is major: a major difference under a restriction that does not halt was acknowledged.
+    lines = {_line(d): d.is_major for d in found}
+    known = standing.reason.split(_BETWEEN) if standing and standing.state is TradingState.REDUCING else ()
+    halts = any(is_major and line not in known for line, is_major in lines.items())
     kind = TradingState.HALTED if halts else TradingState.REDUCING
-    reason = "; ".join(f"{d.kind} {d.instrument}: {d.detail}" for d in found)
+    reason = _BETWEEN.join(lines)
     state, events = restrict(state, Restriction(Cause.RECONCILIATION, kind, reason, now, actor))
     since = next(r.since for r in state.restrictions if r.cause is Cause.RECONCILIATION)
     event = Event(
@@ -86,6 +89,10 @@ def settle(
         data={"discrepancies": to_plain(found), "unsure": list(comparison.unsure)},
     )
     return state, (*events, event)
+
+
+def _line(found: Discrepancy) -> str:
+    return f"{'major ' if found.is_major else ''}{found.kind} {found.instrument}: {found.detail}"
 
 
 def acknowledge(

@@ -139,14 +139,15 @@ def largest_allowed(
     flattening: bool = False,
 ) -> Decimal:
     """The largest part of the order, in whole lots, that `judge` allows; zero if it allows none."""
-    breaker = flattening and view.breaker_tripped
+    flattening = flattening and view.breaker_tripped
     exposure = view.exposures.get(order.instrument, Exposure())
-    rooms = _rooms(order, view, limits, rules, exposure, flattening=breaker)
+    rooms = _rooms(order, view, limits, rules, exposure, flattening=flattening)
     quantity = to_step(min(order.quantity, *(room for _, room in rooms)), rules.lot)
     if quantity <= ZERO:
         return ZERO
-    verdict = judge(replace(order, quantity=quantity), view, limits, rules, flattening=flattening)
-    return quantity if verdict.allowed else ZERO
+    clipped = replace(order, quantity=quantity)
+    objections = _objections(clipped, view, limits, rules, exposure, flattening=flattening)
+    return ZERO if any(objection for _, objection in objections) else quantity
 
 
 def _rooms(

@@ -12,6 +12,7 @@ import structlog
 
 from autotrader.domain.errors import BadData, DependencyError, Refused
 from autotrader.domain.orders import ZERO, Fill, OrderStatus, Side
+from autotrader.domain.thresholds import RECONCILIATION
 from autotrader.domain.trading import Cause, RecoveryKind, TradingState
 from autotrader.ports.broker import Broker
 from autotrader.ports.clock import WallClock
@@ -88,10 +89,11 @@ class Reconciliation:
             if kind is not RecoveryKind.CONTINUOUS:
                 self._restrict_unknown(f"the venue could not be asked: {error}")
             return None
-        self._outages.mend(Cause.BROKER)
+        if not comparison.unsure:
+            self._outages.mend(Cause.BROKER)
         self.newest = comparison
         self._unsure = 0 if not comparison.unsure else self._unsure + 1
-        attempt = self._unsure if kind is RecoveryKind.CONTINUOUS else 1
+        attempt = self._unsure if kind is RecoveryKind.CONTINUOUS else RECONCILIATION.attempts
         accounting = self._trader.accounting
         state, events = settle(
             accounting.state, comparison, attempt=attempt, now=self._clock.now(), actor=self._actor

@@ -188,7 +188,7 @@ class Trader:
         self.take_updates()
         self.outages.mend(Cause.FEED)
         for bar in batch.bars:
-            self.book.prices[bar.instrument] = bar.price
+            self.book.mark(bar.instrument, bar.price, batch.closed_at)
         self.accounting.set(cursor=batch.ts)
         await self._settle_working(batch)
         self._mark(batch)
@@ -307,7 +307,7 @@ class Trader:
             self.book.working.values(),
             equity=state.equity,
             now=batch.closed_at,
-            prices=self.book.prices,
+            prices=self.book.fresh_prices(batch.closed_at),
             rates=self.book.rates(),
             rules=self.book.rules,
             stop_distances=stops,

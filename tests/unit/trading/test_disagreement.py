@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -30,14 +31,12 @@ def settled(
     *found: Discrepancy,
     unsure: tuple[str, ...] = (),
     attempt: int = 1,
-    acknowledged: frozenset[str] = frozenset(),
     minutes: int = 0,
 ) -> tuple[AccountState, tuple[Event, ...]]:
     return settle(
         state,
         Comparison(found, unsure),
         attempt=attempt,
-        acknowledged=acknowledged,
         now=WALL + minutes * MINUTE,
         actor="trader",
     )
@@ -55,6 +54,8 @@ def test_a_small_difference_reduces_until_it_is_gone() -> None:
         (EventType.RISK, "warning"),
         (EventType.RECOVERY, "warning"),
     ]
+    (told,) = json.loads(json.dumps(events[1].data["discrepancies"]))
+    assert (told["kind"], told["theirs"]) == ("EXTRA_AT_BROKER", "0.001")
     state, events = settled(state, minutes=1)
     assert (state.state, len(events)) == (TradingState.ACTIVE, 1)
 
@@ -71,13 +72,29 @@ def test_a_major_difference_halts_until_a_person_acknowledges_it_even_if_it_goes
 
 
 def test_what_was_acknowledged_reduces_until_it_is_gone_and_does_not_halt_again() -> None:
+    state, _ = settled(a_state(), MAJOR, SMALL)
+    state, _ = acknowledge(state, a_control(ControlKind.ACKNOWLEDGE), now=WALL)
+    for minute in (1, 2):
+        state, _ = settled(state, replace(MAJOR, value=D(26_000)), minutes=minute)
+        assert state.state is TradingState.REDUCING
+    grown = a_discrepancy("0.6", value="30000", detail="a larger position")
+    state, _ = settled(state, grown, minutes=3)
+    assert state.state is TradingState.HALTED
+
+
+def test_another_major_difference_halts_although_one_was_acknowledged() -> None:
     state, _ = settled(a_state(), MAJOR)
     state, _ = acknowledge(state, a_control(ControlKind.ACKNOWLEDGE), now=WALL)
-    known = frozenset({fingerprint([MAJOR])})
-    state, _ = settled(state, replace(MAJOR, value=D(26_000)), acknowledged=known, minutes=1)
+    state, _ = settled(state, MAJOR, replace(MAJOR, instrument=ETH), minutes=1)
+    assert state.state is TradingState.HALTED
+    state, _ = acknowledge(state, a_control(ControlKind.ACKNOWLEDGE), now=WALL)
+    state, _ = settled(state, MAJOR, replace(MAJOR, instrument=ETH), minutes=2)
     assert state.state is TradingState.REDUCING
-    grown = a_discrepancy("0.6", value="30000")
-    state, _ = settled(state, grown, acknowledged=known, minutes=2)
+
+
+def test_an_unsure_restriction_acknowledges_nothing() -> None:
+    state, _ = settled(a_state(), unsure=("stale",), attempt=3)
+    state, _ = settled(state, MAJOR, minutes=1)
     assert state.state is TradingState.HALTED
 
 
@@ -118,6 +135,7 @@ def test_an_answer_that_proves_nothing_changes_nothing_at_first_and_reduces_in_t
             assert settled(state, unsure=("stale",), attempt=attempt) == (state, ())
     state, _ = settled(a_state(), unsure=("stale",), attempt=3)
     assert state.state is TradingState.REDUCING
+    assert settle(a_state(), Comparison((), ("stale",)), now=WALL, actor="trader")[0] == state
     assert "3 comparisons in a row could not be concluded: stale" in state.restrictions[0].reason
     state, _ = settled(state, minutes=1)
     assert state.state is TradingState.ACTIVE

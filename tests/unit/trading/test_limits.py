@@ -134,6 +134,15 @@ def test_flattening_is_not_held_up_by_counts_the_notional_cap_or_an_unknown_pric
     assert verdict(blind, Side.SELL, "4", flattening=True).allowed
 
 
+def test_flattening_is_clipped_to_what_is_left_to_end() -> None:
+    view = a_view(
+        states=((Cause.DAILY_LOSS, TradingState.HALTED),), btc=held("0.3", buying="0.2", selling="0.1")
+    )
+    order = an_order(BTC, Side.SELL, "0.5", reduces=True)
+    assert largest_allowed(order, view, LIMITS, RULES[BTC], flattening=True) == D("0.2")
+    assert largest_allowed(order, view, LIMITS, RULES[BTC]) == 0
+
+
 def test_flattening_obeys_the_venue_and_the_price_band() -> None:
     view = a_view(states=((Cause.DAILY_LOSS, TradingState.HALTED),), btc=held("0.3"))
     assert verdict(view, Side.SELL, "0.0001", flattening=True).limit is Limit.VENUE_RULES

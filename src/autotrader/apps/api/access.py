@@ -26,7 +26,7 @@ from autotrader.domain.errors import Refused
 from autotrader.ports.clock import WallClock
 from autotrader.ports.tokens import Identity, Scope, Tokens
 
-CREDENTIALS = "a bearer token in the header Authorization"
+CREDENTIALS = "an Authorization header with a token"
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _INCLUDED = {

@@ -101,6 +101,8 @@ def _wrong_parameters(request: Request, error: Exception) -> JSONResponse:
 def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     match error.status_code:
+        case HTTPStatus.BAD_REQUEST:  # the one that FastAPI makes: a body that is no text
+            error.status_code, expected = HTTPStatus.UNPROCESSABLE_ENTITY, "a body of JSON"
         case HTTPStatus.NOT_FOUND:
             expected = "a path that /docs lists"
         case HTTPStatus.METHOD_NOT_ALLOWED:

@@ -55,7 +55,10 @@ _ERRORS: Responses = {
     }.items()
 }
 _UNKNOWN: Responses = {404: {"model": ErrorBody, "description": "There is no such thing"}}
-_REFUSED: Responses = {409: {"model": ErrorBody, "description": "A safety rule forbids it"}}
+_REFUSED: Responses = {
+    409: {"model": ErrorBody, "description": "A safety rule forbids it"},
+    413: {"model": ErrorBody, "description": "The body is too large"},
+}
 
 _DESCRIPTION = """What the platform knows, and what a person may ask of the trader.
 

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autotrader.apps.api.answers import complaint
@@ -22,8 +23,11 @@ _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger(__name__)
 
 
-class TooLarge(Exception):
+class TooLarge(HTTPException):
     """The request's body is larger than any that we want."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {API.body_bytes} bytes")
 
 
 class Observation:
@@ -60,18 +64,13 @@ class Observation:
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 message = {**message, "headers": [*message["headers"], (HEADER, request_id.encode())]}
             await send(message)
 
         with self._metrics.in_progress.track_inprogress():
             try:
                 await self._application(scope, _bounded(receive), send_with_id)
-            except TooLarge:
-                answer = complaint(
-                    413, f"a body of at most {API.body_bytes} bytes", "a larger one", request_id
-                )
-                await answer(scope, receive, send_with_id)
             except Exception as error:
                 _log.error("a request broke", path=scope["path"], exc_info=error)
                 if status is not None:

@@ -92,6 +92,7 @@ def serve(
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
         ws_max_size=MOST_WEBSOCKET_BYTES,
+        ws_per_message_deflate=False,  # small messages: it would cost more than it saves
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     listening = bind(api.host if host is None else host, api.port if port is None else port)

@@ -21,6 +21,9 @@ from autotrader.apps.api.metrics import ApiMetrics
 from autotrader.domain.errors import AutotraderError
 from autotrader.domain.thresholds import API
 
+BURST = API.stream_queue // 4
+BURST_SECONDS = 0.01
+
 _log = structlog.get_logger(__name__)
 
 
@@ -172,7 +175,7 @@ class Poller:
         failing = False
         while True:
             try:
-                self._stream.publish(await asyncio.to_thread(self._look))
+                await self._tell(await asyncio.to_thread(self._look))
                 failing = False
             except AutotraderError as error:
                 self._metrics.stream_failures.inc()
@@ -180,3 +183,9 @@ class Poller:
                     _log.error("the streams stand still", reason=str(error))
                 failing = True
             await asyncio.sleep(pause_seconds)
+
+    async def _tell(self, happenings: Sequence[Happening]) -> None:
+        # A burst must not fill the queue of a client that reads: it gets time in between.
+        for begin in range(0, len(happenings), BURST):
+            self._stream.publish(happenings[begin : begin + BURST])
+            await asyncio.sleep(BURST_SECONDS)

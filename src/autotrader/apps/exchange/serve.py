@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +36,9 @@ def serve(
     market_time: datetime | None = None,
     speed: float = 0.0,
     fault: tuple[str, ...] = (),
+    balance: tuple[str, ...] = ("USDT=100000",),
 ) -> command.Result:
-    """Serve a recorded or simulated market over Binance's spot protocol, on loopback.
+    """Serve a recorded or simulated market, and an account, over Binance's spot protocol, on loopback.
 
     Once it listens, one JSON line on stdout says where, and what it serves. It ends on SIGTERM or
     SIGINT. The simulated market is that of the settings `AUTOTRADER_SIMULATION__*`.
@@ -57,11 +59,13 @@ def serve(
         Market seconds per second; 0 stands still.
     fault : tuple of str
         Misbehaviour from the start, as JSON: '{"kind": "throttled", "count": 3}'.
+    balance : tuple of str
+        What is in the account: asset=amount.
 
     Raises
     ------
     ConfigurationError
-        If a recorded market is asked for and no folder is known, or a fault is not one.
+        If a recorded market is asked for and no folder is known, or a fault or balance is none.
     """
     from autotrader.apps.exchange.faults import Fault
     from autotrader.apps.exchange.server import StandInExchange
@@ -71,9 +75,21 @@ def serve(
         market_time=market_time,
         speed=speed,
         faults=[Fault.parse(text) for text in fault],
+        balances=dict(map(_balance, balance)),
     )
     asyncio.run(_serve_until_told(exchange, port))
     return command.Result({"stopped": True}, "stopped")
+
+
+def _balance(text: str) -> tuple[str, Decimal]:
+    asset, _, amount = text.partition("=")
+    try:
+        value = Decimal(amount)
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not asset or not value.is_finite() or value < 0:
+        raise ConfigurationError(f"expected asset=amount, was {text!r}: give --balance USDT=100000")
+    return asset, value
 
 
 def _open_market(

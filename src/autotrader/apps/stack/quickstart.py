@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from autotrader.domain.errors import DependencyError, NotFound, Refused
 from autotrader.ports.clock import MarketClock
 
 PARSE_SECONDS = 120.0
+TRADED = timedelta(days=1)
+TRADING_SECONDS = 600.0
 DAGS = {"data_pipeline", "training_pipeline", "deployment_pipeline", "feature_health_check"}
 
 
@@ -31,9 +35,9 @@ def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Resu
     """From market data to a gated model that serves predictions, on embedded defaults.
 
     Starts what is needed (a stand-in exchange unless Binance answers, MLflow, Airflow, the rollout
-    controller), runs `data_pipeline`, `training_pipeline`, `deployment_pipeline` and
-    `feature_health_check` in Airflow, and shows what came of it. Run again, it goes on from what is
-    there.
+    controller, the API), runs `data_pipeline`, `training_pipeline`, `deployment_pipeline` and
+    `feature_health_check` in Airflow, trades the last day on paper with the model that is live by
+    then, and shows what came of it. Run again, it goes on from what is there.
 
     Parameters
     ----------
@@ -63,13 +67,19 @@ def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Resu
                     _run(api, "deployment_pipeline", conf, console)
             with _timed(seconds, "feature_health_check"):
                 checked = _run(api, "feature_health_check", {}, console)
+            deployment = _deployment()
+            trading = None
+            if deployment is not None:
+                with _timed(seconds, "trading"):
+                    trading = _trade(market, console)
             summary = QuickstartSummary.of(
                 settings,
                 market,
                 health=api.returned("data_pipeline", data, "check_data_health"),
                 validated=api.returned("training_pipeline", training, "validate_model"),
                 registered=_returned(api, "training_pipeline", training, "register_model"),
-                deployment=_deployment(),
+                deployment=deployment,
+                trading=trading,
                 health_check=api.returned("feature_health_check", checked, "generate_health_report"),
                 seconds=seconds,
             )
@@ -82,6 +92,28 @@ def _deployment() -> Any:
     """Read with the settings that the stack has written by now."""
     with command.bound(deployment_of, {}) as read:
         return read()
+
+
+def _trade(market: MarketChoice, console: Console) -> Any:
+    """Trade the market's last day on paper, in a process of its own; what came of it.
+
+    Raises
+    ------
+    DependencyError
+        If the trader did not get through.
+    """
+    start, end = market.end - TRADED, market.end
+    console.print(f"Trading {start:%F %H:%M} to {end:%F %H:%M} UTC on paper")
+    argv = [sys.executable, "-m", "autotrader.apps.trader", "--json"]
+    ended = subprocess.run(
+        [*argv, "--replay", start.isoformat(), end.isoformat()],
+        stdout=subprocess.PIPE,
+        check=False,
+        timeout=TRADING_SECONDS,
+    )
+    if ended.returncode:
+        raise DependencyError(f"expected the trader to get through the day, ended with {ended.returncode}")
+    return json.loads(ended.stdout)
 
 
 def _choose(settings: Settings, clock: MarketClock) -> MarketChoice:

@@ -1,4 +1,4 @@
-"""Bring the local stack up: stand-in exchange where one is needed, MLflow, Airflow, the controller."""
+"""Bring the local stack up: stand-in exchange where one is needed, MLflow, Airflow, our own processes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from autotrader.config.settings import (
     PREFIX,
     RUNTIME_FILE,
     AirflowSettings,
+    ApiSettings,
     ExchangeSettings,
     MlflowSettings,
     Settings,
@@ -31,6 +32,7 @@ EXCHANGE = "exchange"
 MLFLOW = "mlflow"
 CONTROLLER = "controller"
 SHIPPING = "shipping"
+API = "api"
 START_SECONDS = 120.0
 
 Tell = Callable[[str], None]
@@ -76,12 +78,14 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
         return choose_port(processes, name, variable=variable, wanted=wanted, default=default, before=known)
 
     mlflow_port = port_of(MLFLOW, "MLFLOW", settings.mlflow.port, MlflowSettings().port)
+    api_port = port_of(API, "API", settings.api.port, ApiSettings().port)
     airflow_port = port_of(airflow.API_SERVER, "AIRFLOW", settings.airflow.port, AirflowSettings().port)
     runtime = {
         "BINANCE__INSTRUMENTS": ",".join(market.instruments),
         "BINANCE__SOURCE": market.source,
         "MLFLOW__PORT": str(mlflow_port),
         "AIRFLOW__PORT": str(airflow_port),
+        "API__PORT": str(api_port),
     }
     if not market.is_live:
         port = port_of(EXCHANGE, "EXCHANGE", settings.exchange.port, ExchangeSettings().port)
@@ -98,6 +102,7 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
     processes.start(_mlflow(settings))
     start_controller(settings)
     processes.start(_app(SHIPPING))
+    processes.start(_app(API))
     env = airflow.environment(
         settings,
         dags_folder=settings.airflow.dags_folder.resolve(),
@@ -111,8 +116,9 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
 
     if not market.is_live:
         _wait(processes, EXCHANGE, lambda: _answers(f"{settings.binance.rest_url}/api/v3/ping"))
-    tell("waiting for MLflow and Airflow")
+    tell("waiting for MLflow, Airflow and the API")
     _wait(processes, MLFLOW, lambda: _answers(f"{settings.mlflow_uri}/health"))
+    _wait(processes, API, lambda: _answers(f"http://{settings.api.host}:{settings.api.port}/openapi.json"))
     with airflow_client(settings) as api:
         _wait(processes, "airflow-scheduler", lambda: _airflow_is_healthy(api))
     return settings

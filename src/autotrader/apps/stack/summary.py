@@ -39,6 +39,8 @@ class QuickstartSummary:
         `outcome`, `reason`, `seconds`, `evidence`); None where nothing is live.
     health_check : Mapping[str, object]
         `health`, and what drift, quality and performance came to.
+    trading : Mapping[str, object] or None
+        The last day traded on paper (`TradingSummary`); None where nothing is live.
     seconds : Mapping[str, float]
         By phase.
     """
@@ -60,6 +62,7 @@ class QuickstartSummary:
     report: str | None
     deployment: Mapping[str, Any] | None
     health_check: Mapping[str, Any]
+    trading: Mapping[str, Any] | None
     seconds: Mapping[str, float]
 
     @classmethod
@@ -73,6 +76,7 @@ class QuickstartSummary:
         registered: Mapping[str, Any] | None,
         deployment: Mapping[str, Any] | None,
         health_check: Mapping[str, Any],
+        trading: Mapping[str, Any] | None,
         seconds: Mapping[str, float],
     ) -> Self:
         """From what the tasks returned; `registered` is None where an integrity gate forbade it."""
@@ -95,6 +99,7 @@ class QuickstartSummary:
             report=validated["report_url"],
             deployment=deployment,
             health_check=health_check,
+            trading=trading,
             seconds=seconds,
         )
 
@@ -136,6 +141,7 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
         + (f" (MLflow version {summary.model_version})" if summary.model_version else ""),
         *_render_deployment(summary.deployment),
         f"\nHealth check: {summary.health_check['health']} ({summary.health_check['reason']})",
+        *_render_trading(summary.trading),
         "Seconds: " + ", ".join(f"{phase} {took:g}" for phase, took in summary.seconds.items()),
     ]
     if keep_running:
@@ -146,6 +152,8 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
             f"  MLflow    {settings.mlflow_uri}",
             f"  Report    {summary.report or 'none'}",
             f"  Health    {summary.health_check['report']}",
+            f"  API       http://{settings.api.host}:{settings.api.port}/docs",
+            *([f"  Equity    {summary.trading['picture']}"] if summary.trading else []),
             *([f"  Predict   {summary.deployment['endpoint']}/health"] if summary.deployment else []),
             "\nmake status shows what runs, make down stops it, make clean deletes it.",
         ]
@@ -181,6 +189,26 @@ def _render_deployment(deployment: Mapping[str, Any] | None) -> list[str]:
             ],
         ),
     ]
+
+
+def _render_trading(trading: Mapping[str, Any] | None) -> list[str]:
+    if trading is None:
+        return ["\nTrading: none, since nothing is live"]
+    share = float(trading["pnl"]) / (float(trading["equity"]) - float(trading["pnl"]))
+    reasons = f" ({'; '.join(trading['reasons'])})" if trading["reasons"] else ""
+    return [
+        f"\nTraded on paper: account {trading['account']}, {trading['bars']:,} minutes; "
+        f"{trading['state'].upper()}{reasons}",
+        f"  {trading['orders']} orders, {trading['fills']} fills, {trading['trades']} closed trades",
+        f"  PnL {float(trading['pnl']):+,.2f} {trading['currency']} ({share:+.2%}), "
+        f"Sharpe {_known(trading['sharpe'], '.2f')}, drawdown {_known(trading['max_drawdown'], '.2%')}, "
+        f"winners {_known(trading['win_rate'], '.1%')}",
+        f"  equity {trading['curve']}",
+    ]
+
+
+def _known(value: float | None, form: str) -> str:
+    return "too little to say" if value is None else format(value, form)
 
 
 def _short(reason: str) -> str:

@@ -99,7 +99,8 @@ def trade(
     Parameters
     ----------
     broker : BrokerKind
-        Default: the setting. Others than paper trade real accounts, and need live to be set.
+        Default: the setting. Others than paper give real orders; where they would cost real money,
+        AUTOTRADER_TRADING__LIVE must be set.
     replay : START END
         Trade the recorded bars in between, on paper, as fast as they come.
     account : str
@@ -125,11 +126,6 @@ def trade(
     window = _window(replay)
     if window is not None and kind is not BrokerKind.PAPER:
         raise ConfigurationError(f"expected --replay on paper, was on {kind}: real accounts live now")
-    if kind is not BrokerKind.PAPER and not settings.trading.live:
-        raise ConfigurationError(
-            f"expected AUTOTRADER_TRADING__LIVE=true for real orders at {kind}, was false: "
-            "set it once you mean it"
-        )
     name = account or (settings.trading.account if window is None else _replay_account(*window))
     view = View(enabled=not quiet and sys.stderr.isatty())
     summary = asyncio.run(_trade(ports, kind, name, window, view))
@@ -186,7 +182,8 @@ async def _trade(
         predictor = RoutedPredictor(ports.deployment, client, ports.wall_clock)
         await stack.enter_async_context(predictor)
         metrics = TradingMetrics(settings, ports.records, account)
-        stack.enter_context(metrics.served())
+        if window is None:  # a replay is over before anybody has scraped it
+            stack.enter_context(metrics.served())
         made = await assemble(
             settings,
             around,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TypeVar
 
 import aiohttp
@@ -16,6 +17,7 @@ from autotrader.connectors.binance_ws.account_messages import AccountMessage, Or
 from autotrader.connectors.binance_ws.budget import WeightBudget
 from autotrader.connectors.binance_ws.client import BinanceClient, read
 from autotrader.connectors.binance_ws.failures import ClockDiffers
+from autotrader.connectors.binance_ws.ticks import instant
 from autotrader.connectors.resilience import transport_failures
 from autotrader.domain.instruments import Venue
 
@@ -140,6 +142,10 @@ class AccountClient(BinanceClient):
         window = {"recvWindow": self.REQUEST_RECVWINDOW}
         parameters = self._sign_ws_params(window, self._generate_ws_api_signature)
         return id_, msgspec.json.encode({"id": id_, "method": SUBSCRIBE, "params": parameters}).decode()
+
+    def venue_time(self) -> datetime:
+        """The venue's clock, as far as we have learnt it."""
+        return instant(round(time.time() * 1000) + self.timestamp_offset)
 
     async def learn_the_time(self) -> None:
         """Ask for the venue's clock, and go by it from now on.

@@ -54,6 +54,7 @@ class OrderDesk:
         self._rest_seconds = rest_seconds
         self._session: OrderSession | None = None
         self._numbers: dict[str, int] = {}
+        self._resent: set[str] = set()
         self._news: asyncio.Queue[Update] = asyncio.Queue()
         self._told: dict[int, VenueOrder] = {}
         self._answers: dict[int, asyncio.Future[BookOrder]] = {}
@@ -113,6 +114,8 @@ class OrderDesk:
         had: should it be under way all the same, this is a change of it to what it is already.
         """
         sent_before = self._numbers.get(order.client_order_id)
+        if sent_before is not None:
+            self._resent.add(order.client_order_id)
         number = session.next_number() if sent_before is None else sent_before
         self._numbers[order.client_order_id] = number
         answer: asyncio.Future[BookOrder] = asyncio.get_running_loop().create_future()
@@ -134,7 +137,7 @@ class OrderDesk:
             )
             await _first(answer, session.lost, seconds=seconds)
             if answer.done():
-                return _taken(answer.result())
+                return self._taken(answer.result())
             if session.lost.done():
                 raise session.lost.result()
             session.require_servers()
@@ -203,7 +206,7 @@ class OrderDesk:
         elif code in _REMARKS:
             log.info("remark on an order", venue="ibkr", order=order.stated.ref, code=code, text=text)
         elif code == _CANCELLED:
-            self.book.end(order, OrderStatus.CANCELLED, text)
+            self.book.end(order, OrderStatus.CANCELLED, order.reason or text)
             self._changed(order)
         elif (answer := self._answers.get(order_id)) is not None and not answer.done():
             self._not_taken(order, answer, code, text)
@@ -231,6 +234,13 @@ class OrderDesk:
     def _tell(self, fill: Fill) -> None:
         self._news.put_nowait(fill)
 
+    def _taken(self, order: BookOrder) -> VenueOrder:
+        if order.ended is OrderStatus.REJECTED:
+            ref = order.stated.ref or ""
+            self._numbers.pop(ref, None)
+            raise Rejected(f"order {ref}: expected IB to take it, was {order.reason or 'inactive'}")
+        return order.as_venue_order()
+
     def _state(self, order: Order, account: str, number: int) -> None:
         """What we are about to send, until the gateway states it itself."""
         self.book.state(
@@ -250,6 +260,9 @@ class OrderDesk:
         ref = order.stated.ref or ""
         subject = f"order {ref}"
         if code == _DUPLICATE_NUMBER:
+            if ref not in self._resent:
+                # Somebody else has used it up under this client id; this order was never taken.
+                self._numbers.pop(ref, None)
             error: AutotraderError = Unreachable(
                 f"{subject}: expected a new number, was one that IB has had: ask for the order"
             )
@@ -274,12 +287,6 @@ class OrderDesk:
 
 async def _first(*awaited: asyncio.Future[Any], seconds: float | None = None) -> None:
     await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _taken(order: BookOrder) -> VenueOrder:
-    if order.ended is OrderStatus.REJECTED:
-        raise Rejected(f"order {order.stated.ref}: expected IB to take it, was {order.reason or 'inactive'}")
-    return order.as_venue_order()
 
 
 def _resolve(waiting: asyncio.Future[None] | None) -> None:

@@ -50,7 +50,7 @@ async def test_reads_are_open_here_and_want_any_scope_elsewhere(world: World) ->
         answer = await world.get(path, peer=ELSEWHERE)
         assert answer.status_code == 401, path
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert answer.json()["expected"] == "a bearer token in the header Authorization"
+        assert answer.json()["expected"] == "an Authorization header with a token"
         for token in tokens:
             headers = {"Authorization": f"Bearer {token}"}
             assert (await world.get(path, peer=ELSEWHERE, headers=headers)).status_code in there, path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import get_args
 
@@ -180,10 +179,9 @@ async def test_a_trader_that_lost_its_lease_unnoticed_is_unhealthy_and_a_stopped
 
 
 @pytest.fixture
-def broken_schema(world: World) -> Iterator[None]:
+def broken_schema(world: World) -> None:
     with world.engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    yield
 
 
 @pytest.mark.usefixtures("broken_schema")

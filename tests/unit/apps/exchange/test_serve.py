@@ -45,6 +45,7 @@ def test_it_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -> None:
     [
         (["--market", "recorded"], "--folder"),
         (["--symbols", "BTCUSDT", "--fault", "{}"], "expected a fault"),
+        (["--symbols", "BTCUSDT", "--balance", "USDT=NaN"], "expected asset=amount"),
     ],
 )
 def test_what_cannot_be_served_is_a_usage_error(

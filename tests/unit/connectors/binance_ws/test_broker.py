@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from autotrader.adapters.clocks import SystemWallClock
 from autotrader.apps.exchange.faults import Fault, FaultKind
 from autotrader.config.settings import BinanceSettings, TradingSettings
-from autotrader.connectors.binance_ws import account_client, broker
+from autotrader.connectors.binance_ws import account_client, broker, trade_history
 from autotrader.connectors.binance_ws.broker import BinanceBroker
 from autotrader.domain.errors import (
     ConfigurationError,
@@ -191,6 +191,27 @@ async def test_a_submission_that_was_given_up_may_still_arrive(venue: BinanceHar
             await broker.order(wanted)
 
 
+async def test_the_same_order_from_two_hands_at_once_is_one_order(venue: BinanceHarness) -> None:
+    wanted = order(venue, limit=None)
+    async with opened(venue) as broker:
+        first, second = await asyncio.gather(broker.submit(wanted), broker.submit(wanted))
+    assert first == second
+    assert len(venue.exchange.account.orders) == 1
+
+
+async def test_an_order_that_is_on_its_way_is_not_said_to_be_missing(venue: BinanceHarness) -> None:
+    wanted = order(venue, limit=None)
+    async with opened(venue) as broker:
+        await broker.open_orders()
+        venue.exchange.faults.add(Fault(FaultKind.SLOW, path="order.place", seconds=0.3))
+        submitting = asyncio.create_task(broker.submit(wanted))
+        await until(lambda: venue.exchange.traffic.requests["order.place"] == 1)
+        venue.exchange.faults.add(Fault(FaultKind.STALE, path="order.status"))
+        with pytest.raises(Unreachable):
+            await broker.order(wanted)
+        assert (await submitting).status is OrderStatus.FILLED
+
+
 async def test_a_duplicate_that_only_the_matching_engine_knew_is_found(venue: BinanceHarness) -> None:
     wanted = order(venue)
     async with opened(venue) as broker:
@@ -230,7 +251,7 @@ async def test_more_orders_than_the_venue_takes_are_not_sent(
     venue: BinanceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "ORDERS_IN_A_WINDOW", 3)
-    monkeypatch.setattr(broker, "ORDER_WINDOW_SECONDS", 3600.0)
+    monkeypatch.setattr(broker, "ORDER_WINDOW_SECONDS", 1e9)
     async with opened(venue) as trading:
         for name in ("one", "two"):
             await trading.submit(order(venue, name))
@@ -243,7 +264,7 @@ async def test_more_orders_than_the_venue_takes_are_not_sent(
 
 
 async def test_fills_are_paged_to_the_end(venue: BinanceHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (broker, account_client):
+    for module in (trade_history, account_client):
         monkeypatch.setattr(module, "TRADES_IN_A_PAGE", 2)
     async with opened(venue) as trading:
         for name in "abcde":
@@ -269,6 +290,21 @@ async def test_an_asset_that_two_instruments_are_made_of_is_not_guessed_at(venue
             await trading.account([venue.instrument, venue.instrument])
 
 
+async def test_an_account_is_of_now_unless_it_is_older_than_a_trade_that_we_know(
+    venue: BinanceHarness,
+) -> None:
+    async with opened(venue) as trading:
+        await trading.submit(order(venue, limit=None))
+        (fill,) = await trading.fills([venue.instrument], venue.now() - timedelta(hours=1))
+        venue.exchange.clock.set(speed=1.0, now=venue.now() + timedelta(hours=1))
+        with capture_logs():
+            await trading.open_orders()
+        account = await trading.account([venue.instrument])
+        assert abs(account.at - fill.at - timedelta(hours=1)) < timedelta(seconds=1)
+        venue.exchange.faults.add(Fault(FaultKind.STALE, path="account"))
+        assert (await trading.account([venue.instrument])).at < fill.at
+
+
 async def test_other_assets_are_cash(venue: BinanceHarness) -> None:
     async with opened(venue) as trading:
         await trading.submit(order(venue, limit=None))
@@ -292,7 +328,7 @@ async def hearing(trading: BinanceBroker, venue: BinanceHarness) -> AsyncIterato
 
     async def listen() -> None:
         async for update in trading.updates():
-            heard.append(update)
+            heard.append(update)  # noqa: PERF401 - each as it comes
 
     task = asyncio.create_task(listen())
     try:
