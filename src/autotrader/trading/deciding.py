@@ -53,6 +53,10 @@ class Deciding:
         self._strategy_id = strategy_id
         self._validity = validity
 
+    def is_too_old(self, decided_at: datetime, now: datetime) -> bool:
+        """Whether an order decided then may be sent no more; market time."""
+        return now > decided_at + self._validity
+
     def towards(
         self,
         instrument: InstrumentId,

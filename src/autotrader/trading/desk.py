@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,6 +68,7 @@ class OrderDesk:
         self._clock = clock
         self._longest_send = longest_send_seconds
         self._doubts: dict[str, Doubt] = {}
+        self._is_closed = False
         self.dead_letters: list[DeadLetter] = []
 
     @property
@@ -75,8 +76,14 @@ class OrderDesk:
         """Orders of which nobody knows whether the venue has them."""
         return [order for order in self._book.working.values() if order.status in _DOUBTFUL]
 
+    def close(self) -> None:
+        """Hand over nothing from now on."""
+        self._is_closed = True
+
     async def send(self, order: Order, market_now: datetime) -> None:
         """Hand an order over; whatever happens is in the book afterwards.
+
+        After `close` it ends instead, as one that has never been at the venue.
 
         Raises
         ------
@@ -86,6 +93,10 @@ class OrderDesk:
         if not self._keeper.is_held:
             raise Refused(f"expected to hold the lease on {order.account}, was lost: {order.client_order_id}")
         doubt = self._doubts.setdefault(order.client_order_id, Doubt(handed_over=self._clock.monotonic()))
+        if self._is_closed and not doubt.attempts:
+            self._doubts.pop(order.client_order_id)
+            self._book.add(order.moved(OrderStatus.EXPIRED, reason="never sent: the trader stops"))
+            return
         if market_now > order.valid_until:
             self._give_up(order, doubt, f"not sent before {order.valid_until:%H:%M:%S}")
             return
@@ -108,29 +119,41 @@ class OrderDesk:
             self._book.add(self._current(order).moved(OrderStatus.OPEN, venue_order_id=word.venue_order_id))
             self._book.take_word(word)
 
-    async def resolve(self, market_now: datetime, *, at_once: bool = False) -> None:
+    async def resolve(self, market_now: datetime, objection: Callable[[Order], str]) -> None:
         """Ask for every order in doubt that is due, and send again what the venue does not have.
 
         Parameters
         ----------
-        at_once : bool
-            Whether to ask for those that are not due, too, as at a start.
+        objection : Callable
+            Why an order may not be sent any more; empty where it may.
         """
         for order in self.doubtful:
-            doubt = self._doubts.setdefault(
-                order.client_order_id, Doubt(attempts=1, handed_over=self._clock.monotonic())
-            )
-            if self._clock.monotonic() < doubt.due and not at_once:
+            doubt = self._doubt(order)
+            if self._clock.monotonic() < doubt.due or not await self._is_missing(order, doubt):
                 continue
-            await self._resolve(order, doubt, market_now)
+            why_not = objection(order)
+            if self._is_closed or why_not or market_now > order.valid_until or doubt.attempts >= ATTEMPTS:
+                self._give_up_in_time(order, doubt, why_not)
+            else:
+                await self.send(order, market_now)
+
+    async def ask(self) -> None:
+        """Ask for every order in doubt, due or not; nothing is sent."""
+        for order in self.doubtful:
+            await self._is_missing(order, self._doubt(order))
 
     async def cancel(self, order: Order) -> bool:
         """Take an order back; True once it is certain that nothing more will be traded for it.
 
-        An order in doubt is resolved first, so it is not cancelled here.
+        An order in doubt is asked for first; it ends where the venue will not get it any more.
         """
         if order.status in _DOUBTFUL:
-            return False
+            doubt = self._doubt(order)
+            if await self._is_missing(order, doubt):
+                self._give_up_in_time(order, doubt, "")
+            order = self._current(order)
+            if order.status in _DOUBTFUL or order.status.is_final:
+                return order.status.is_final
         try:
             word = await self._calls(f"cancel {order.client_order_id}", lambda: self._broker.cancel(order))
         except (Unreachable, Rejected) as error:
@@ -144,23 +167,35 @@ class OrderDesk:
             self._book.take_word(word)
         return self._current(order).status.is_final
 
-    async def _resolve(self, order: Order, doubt: Doubt, market_now: datetime) -> None:
+    def _doubt(self, order: Order) -> Doubt:
+        """One that another process handed over was handed over before now."""
+        return self._doubts.setdefault(
+            order.client_order_id, Doubt(attempts=1, handed_over=self._clock.monotonic())
+        )
+
+    async def _is_missing(self, order: Order, doubt: Doubt) -> bool:
+        """Whether the venue is sure that it does not have the order; what it says of one is believed."""
         try:
             word = await self._calls(f"fate of {order.client_order_id}", lambda: self._broker.order(order))
         except (Unreachable, Rejected) as error:
             doubt.due = self._clock.monotonic() + FIRST_PAUSE_SECONDS * 2 ** min(doubt.attempts, 6)
             log.warning("order still in doubt", order=order.client_order_id, reason=str(error))
-            return
-        if word is not None:
-            self._doubts.pop(order.client_order_id, None)
-            self._book.add(self._current(order).moved(OrderStatus.OPEN, venue_order_id=word.venue_order_id))
-            self._book.take_word(word)
-        elif market_now <= order.valid_until and doubt.attempts < ATTEMPTS:
-            await self.send(order, market_now)
-        elif self._clock.monotonic() >= doubt.handed_over + self._longest_send:
-            self._give_up(order, doubt, f"the venue has not got it after {doubt.attempts} tries")
+            return False
+        if word is None:
+            return True
+        self._doubts.pop(order.client_order_id, None)
+        self._book.add(self._current(order).moved(OrderStatus.OPEN, venue_order_id=word.venue_order_id))
+        self._book.take_word(word)
+        return False
+
+    def _give_up_in_time(self, order: Order, doubt: Doubt, why_not: str) -> None:
+        """End an order that the venue does not have, once it cannot get it any more."""
+        certain = doubt.handed_over + self._longest_send
+        if self._clock.monotonic() >= certain:
+            reason = why_not or f"the venue has not got it after {doubt.attempts} tries"
+            self._give_up(order, doubt, reason)
         else:
-            doubt.due = doubt.handed_over + self._longest_send
+            doubt.due = certain
 
     def _give_up(self, order: Order, doubt: Doubt, reason: str) -> None:
         self._doubts.pop(order.client_order_id, None)

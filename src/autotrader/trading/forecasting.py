@@ -92,7 +92,7 @@ class Forecasting:
         instruments: Sequence[InstrumentId],
         name: str,
         replayed: bool,
-        patience_seconds: float = 5.0,
+        patience_seconds: float = 2.0,
     ) -> None:
         self._predictor = predictor
         self._entry_scores = entry_scores

@@ -71,20 +71,24 @@ class LeaseKeeper:
 
     async def take(self) -> None:
         """Wait until nobody else has it, and until what the one before sent has arrived."""
+        before = self._records.lease(self._account)
         taken = self._acquire()
-        others = False
+        told = False
         while taken is None:
-            holder = self._records.lease(self._account)
-            if holder is not None and self._has_ended(holder.owner):
-                self._records.release(holder, now=self._clock.now())
-            elif not others:
-                log.info("waiting for the lease", account=self._account, holder=holder and holder.owner)
-            others = True
+            before = self._records.lease(self._account)
+            if before is not None and self._has_ended(before.owner):
+                self._records.release(before, now=self._clock.now())
+            elif not told:
+                told = True
+                log.info("waiting for the lease", account=self._account, holder=before and before.owner)
             taken = self._acquire()
             if taken is None:
                 await asyncio.sleep(_POLL_SECONDS)
-        if others:
-            await self._wait_out()
+        if before is not None:
+            # Until it expired, or was released just now, its owner may have handed over an order.
+            ended = min(before.expires_at, self._clock.now())
+            since = (self._clock.now() - ended).total_seconds()
+            await self._wait_out(self._longest_send - since)
 
     def _acquire(self) -> Lease | None:
         asked = self._clock.monotonic()
@@ -93,8 +97,8 @@ class LeaseKeeper:
         self._renewed = asked
         return self._lease
 
-    async def _wait_out(self) -> None:
-        until = self._clock.monotonic() + self._longest_send
+    async def _wait_out(self, seconds: float) -> None:
+        until = self._clock.monotonic() + seconds
         while (left := until - self._clock.monotonic()) > 0:
             await asyncio.sleep(min(left, _POLL_SECONDS))
             self.renew()

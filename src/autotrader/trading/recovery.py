@@ -83,7 +83,8 @@ class Reconciliation:
         began = self._clock.monotonic()
         try:
             adopted = await self._bring_in()
-            comparison = await self._compare()
+            comparison, more = await self._compare()
+            adopted += more
         except DependencyError as error:
             self._outages.note(Cause.BROKER, str(error))
             if kind is not RecoveryKind.CONTINUOUS:
@@ -119,9 +120,10 @@ class Reconciliation:
     async def _bring_in(self) -> int:
         """Take in unknown fills, and settle what is in doubt; returns how many fills were new."""
         trader, book = self._trader, self._trader.book
-        market_now = trader.market_now or self._clock.now()
-        await trader.desk.resolve(market_now, at_once=True)
-        since = (trader.accounting.state.fills_since or trader.accounting.state.started_at) - OVERLAP
+        await trader.desk.ask()
+        state = trader.accounting.state
+        newest = state.fills_since or state.started_at
+        since = min((newest, *(order.decided_at for order in book.working.values()))) - OVERLAP
         instruments = tuple(book.rules)
         fills = await self._calls("fills", lambda: self._broker.fills(instruments, since))
         trader.take_updates()
@@ -135,7 +137,8 @@ class Reconciliation:
         trader.take_updates()
         return len(book.moved.fills) - before
 
-    async def _compare(self) -> Comparison:
+    async def _compare(self) -> tuple[Comparison, int]:
+        """What the venue says beside what we know, and how many fills were new meanwhile."""
         trader, book = self._trader, self._trader.book
         instruments = tuple(sorted({*book.rules, *book.holdings.positions}))
         account = await self._calls("the account", lambda: self._broker.account(instruments))
@@ -146,7 +149,7 @@ class Reconciliation:
                 word = await self._calls("an order", partial(self._broker.order, order))
                 if word is not None:
                     book.take_word(word)
-        await self._bring_in()
+        adopted = await self._bring_in()
         yardstick = Yardstick(dict(book.rules), dict(book.prices), book.rates(), self._major)
         ours = Ours(
             book.holdings,
@@ -154,7 +157,7 @@ class Reconciliation:
             finished=frozenset(book.finished),
             newest_fill=trader.accounting.state.fills_since,
         )
-        return compare(ours, Theirs(self._broker.venue, account, listed), yardstick)
+        return compare(ours, Theirs(self._broker.venue, account, listed), yardstick), adopted
 
     def _restrict_unknown(self, reason: str) -> None:
         self._trader.accounting.restrict(
@@ -175,7 +178,7 @@ class Reconciliation:
         """
         trader, book = self._trader, self._trader.book
         try:
-            comparison = await self._compare()
+            comparison, _ = await self._compare()
             instruments = tuple(sorted({*book.rules, *book.holdings.positions}))
             account = await self._calls("the account", lambda: self._broker.account(instruments))
         except DependencyError as error:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import structlog
 
@@ -14,7 +15,7 @@ from autotrader.domain.trading import Cause, ControlKind, RecoveryKind, RunStatu
 from autotrader.ports.broker import Broker
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventType
-from autotrader.ports.trading import Control, Restriction, TradingRecords
+from autotrader.ports.trading import Control, Recovery, Restriction, TradingRecords
 from autotrader.trading.bars import Batch, Feed
 from autotrader.trading.breaker import resume
 from autotrader.trading.broker_calls import BrokerCalls
@@ -28,6 +29,8 @@ from autotrader.trading.trader import Trader
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
+# Contract: the end takes 10 s at most, of which a step that goes on may need the rest.
+_END_SECONDS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class TradingSession:
     actor : str
     is_open : Callable
         Whether any of the markets is open now.
+    tell : Callable
+        Called with each recovery that somebody should hear of.
+    keep : timedelta or None
+        Signals and equity of before are forgotten, once a trading day; None keeps all.
     watch : Callable
         Called after every step and tick, for whoever shows what goes on.
     """
@@ -78,6 +85,8 @@ class TradingSession:
         pace: Pace,
         actor: str,
         is_open: Callable[[], bool] = lambda: True,
+        tell: Callable[[Recovery], None] = lambda _: None,
+        keep: timedelta | None = None,
         watch: Callable[[Trader], None] = lambda _: None,
     ) -> None:
         self._trader = trader
@@ -91,6 +100,9 @@ class TradingSession:
         self._pace = pace
         self._actor = actor
         self._is_open = is_open
+        self._tell = tell
+        self._keep = keep
+        self._kept_on: date | None = None
         self._watch = watch
         self._stopping = asyncio.Event()
         self._ticked = 0.0
@@ -102,6 +114,7 @@ class TradingSession:
 
     def stop(self) -> None:
         """Ask for the end: no new orders, everything written, the lease given back."""
+        self._trader.desk.close()
         self._stopping.set()
 
     async def run(self, feed: Feed, kind: RecoveryKind, reason: str) -> None:
@@ -114,18 +127,18 @@ class TradingSession:
         """
         pump = asyncio.create_task(self._pump())
         try:
-            await self._reconciliation.run(kind, reason)
+            self._tell_of(await self._reconciliation.run(kind, reason))
             self._trader.write()
             self._last_bar = self._reconciled = self._clock.monotonic()
             await self.tick()
-            await self._take_batches(feed)
+            await self._take_batches(feed, pump)
             await self._end()
         finally:
             pump.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await pump
 
-    async def _take_batches(self, feed: Feed) -> None:
+    async def _take_batches(self, feed: Feed, pump: asyncio.Task[None]) -> None:
         batches = feed.batches()
         stopping = asyncio.create_task(self._stopping.wait())
         coming: asyncio.Task[Batch] | None = None
@@ -133,8 +146,11 @@ class TradingSession:
             while not self._stopping.is_set():
                 coming = coming or asyncio.ensure_future(_next(batches))
                 await asyncio.wait(
-                    {coming, stopping}, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    {coming, stopping, pump}, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
+                if pump.done():
+                    pump.result()  # who does not hear the venue must not trade
+                    raise Unreachable("expected updates of the broker without end, have ended")
                 if coming.done():
                     try:
                         batch = coming.result()
@@ -166,7 +182,7 @@ class TradingSession:
         trader = self._trader
         trader.take_updates()
         if trader.market_now is not None and trader.desk.doubtful:
-            await trader.desk.resolve(trader.market_now)
+            await trader.desk.resolve(trader.time_at_market or trader.market_now, trader.objection)
             trader.take_updates()
             trader.accounting.bury(trader.desk.dead_letters)
         await self._answer_requests()
@@ -175,6 +191,7 @@ class TradingSession:
         await self._reconcile_if_due()
         self._look_at_feed()
         self._look_at_broker()
+        self._forget_old()
         state, events = apply_outages(
             trader.accounting.state, self._outages.ages(), now=self._clock.now(), actor=self._actor
         )
@@ -198,7 +215,22 @@ class TradingSession:
         if gaps != self._gaps or since >= self._pace.reconcile:
             self._gaps = gaps
             self._reconciled = self._clock.monotonic()
-            await self._reconciliation.run(RecoveryKind.CONTINUOUS, "continuous")
+            self._tell_of(await self._reconciliation.run(RecoveryKind.CONTINUOUS, "continuous"))
+
+    def _tell_of(self, recovery: Recovery | None) -> None:
+        if recovery is not None and not (recovery.kind is RecoveryKind.STARTUP and recovery.resolved):
+            self._tell(recovery)
+
+    def _forget_old(self) -> None:
+        """What nobody looks at any more, once a day: a year of signals is a gigabyte."""
+        day, now = self._trader.accounting.state.day, self._trader.market_now
+        if self._keep is None or day is None or now is None or day == self._kept_on:
+            return
+        self._kept_on = day
+        try:
+            self._records.forget(self._trader.book.account, now - self._keep)
+        except Unreachable as error:
+            self._outages.note(Cause.DATABASE, str(error))
 
     async def _arm(self) -> None:
         if self._clock.monotonic() - self._armed < self._pace.dead_man / 3:
@@ -252,6 +284,9 @@ class TradingSession:
                 answer = await self._do(control)
             except Refused as error:
                 answer = f"refused: {error}"
+            except AutotraderError as error:
+                # Asked again at every start, it would end every one of them.
+                answer = f"failed: {error}"
             self._trader.accounting.answer(control, answer)
             log.info("request answered", kind=control.kind.value, by=control.actor, answer=answer)
 
@@ -264,8 +299,7 @@ class TradingSession:
                 accounting.restrict(
                     Restriction(Cause.OPERATOR, TradingState.HALTED, reason, now, control.actor)
                 )
-                for order in tuple(self._trader.book.working.values()):
-                    await self._trader.desk.cancel(order)
+                await self._cancel_all()
             case ControlKind.RESUME:
                 accounting.adopt(*resume(accounting.state, control, now=now))
             case ControlKind.ACKNOWLEDGE:
@@ -276,6 +310,7 @@ class TradingSession:
                 found = await self._reconciliation.run(RecoveryKind.MANUAL, f"asked for by {control.actor}")
                 if found is None:
                     return "refused: the venue did not answer"
+                self._tell_of(found)
                 count = len(found.discrepancies)
                 return (
                     "agrees with the venue" if found.resolved else f"{count} discrepancies; see the recovery"
@@ -284,6 +319,10 @@ class TradingSession:
 
     # ------------------------------------------------------------------------------- the end
 
+    async def _cancel_all(self) -> None:
+        trader = self._trader
+        await asyncio.gather(*(trader.desk.cancel(order) for order in tuple(trader.book.working.values())))
+
     async def _pump(self) -> None:
         async for update in self._broker.updates():
             self._trader.hear(update)
@@ -291,9 +330,13 @@ class TradingSession:
     async def _end(self) -> None:
         """What works is taken back, what is known is written, the next owner need not wait."""
         trader = self._trader
-        for order in tuple(trader.book.working.values()):
-            await trader.desk.cancel(order)
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._cancel_all()
+        except TimeoutError:
+            log.warning("orders left at the venue", orders=len(trader.book.working))
         trader.take_updates()
+        trader.accounting.bury(trader.desk.dead_letters)
         trader.accounting.set(status=RunStatus.STOPPED)
         trader.accounting.tell(
             Event(

@@ -7,6 +7,7 @@ step, so that the same bars give the same hash, and another one says that someth
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.orders import Fill, Order, OrderStatus
 from autotrader.domain.trading import Cause, TradingState
 from autotrader.ports.broker import Update
-from autotrader.ports.clock import WallClock
+from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.trading import EquityPoint, Restriction, Signal, TradingRecords
 from autotrader.trading.accounting import Accounting
 from autotrader.trading.bars import Batch
@@ -76,6 +77,8 @@ class Trader:
     outages : Outages
     records : TradingRecords
     clock : WallClock
+    market_clock : MarketClock or None
+        What bars are too old by; None where time is what the bars say.
     actor : str
     """
 
@@ -92,6 +95,7 @@ class Trader:
         records: TradingRecords,
         clock: WallClock,
         *,
+        market_clock: MarketClock | None,
         actor: str,
     ) -> None:
         self.accounting = accounting
@@ -106,6 +110,7 @@ class Trader:
         self._breaker = breaker
         self._records = records
         self._clock = clock
+        self._market_clock = market_clock
         self._actor = actor
         self._inbox: list[Update] = []
         self._order_times: list[datetime] | None = None
@@ -119,6 +124,14 @@ class Trader:
         """Close of the newest bar; None before the first."""
         cursor = self.accounting.state.cursor
         return None if cursor is None else cursor + self.mandate.interval
+
+    @property
+    def time_at_market(self) -> datetime | None:
+        """What orders are too old by: live it goes on while no bars come."""
+        newest = self.market_now
+        if self._market_clock is None or newest is None:
+            return newest
+        return max(newest, self._market_clock.now())
 
     def take_latencies(self) -> list[float]:
         """Seconds from a bar's arrival to the hand-over of each order since the last call."""
@@ -196,6 +209,9 @@ class Trader:
         self._note_predictions(forecasts)
         orders = self._decide(batch, forecasts)
         self._chain(batch, forecasts, orders)
+        if orders and self.accounting.state.fills_since is None:
+            # Nothing of ours can have been filled before the first order.
+            self.accounting.set(fills_since=batch.closed_at)
         for order in orders:
             self.book.add(order)
             self._times().append(order.decided_at)
@@ -203,9 +219,8 @@ class Trader:
 
     async def _settle_working(self, batch: Batch) -> None:
         """Take back what has worked for a bar: what is still wanted is ordered anew, at today's price."""
-        for order in tuple(self.book.working.values()):
-            if order.decided_at < batch.closed_at:
-                await self.desk.cancel(order)
+        old = [order for order in self.book.working.values() if order.decided_at < batch.closed_at]
+        await asyncio.gather(*(self.desk.cancel(order) for order in old))
         self.take_updates()
 
     def _mark(self, batch: Batch) -> None:
@@ -246,12 +261,13 @@ class Trader:
         state = self.accounting.state
         view = self._view(batch, forecasts)
         wall = self._clock.now()
+        too_late = self._is_late(batch)
         tripped = [r for r in state.restrictions if r.cause.is_breaker]
         if tripped:
             self.targets.forget()
             decisions = self._deciding.flatten(view, now=batch.closed_at, wall=wall, why=tripped[0].reason)
             self._note_signals(batch, forecasts, {}, tripped[0].reason)
-            return [d.order for d in decisions if d.order is not None]
+            return [] if too_late else [d.order for d in decisions if d.order is not None]
         rates = self.book.rates()
         orders: list[Order] = []
         made: dict[InstrumentId, Decision] = {}
@@ -266,6 +282,9 @@ class Trader:
                 rate=rates[rules.currency],
                 rules=rules,
             )
+            if too_late:
+                made[bar.instrument] = Decision(None, "the bar came too late to trade on")
+                continue
             if self.book.working_on(bar.instrument):
                 made[bar.instrument] = Decision(None, "an order still works or is in doubt")
                 continue
@@ -285,6 +304,23 @@ class Trader:
                 self._accept_refusal(bar.instrument, wanted.units)
         self._note_signals(batch, forecasts, made, "")
         return orders
+
+    def _is_late(self, batch: Batch) -> bool:
+        """Whether an order decided on these bars would be too old to be sent, as after an absence."""
+        return self._market_clock is not None and self._deciding.is_too_old(
+            batch.closed_at, self._market_clock.now()
+        )
+
+    def objection(self, order: Order) -> str:
+        """Why an order that has not been sent may not be any more; empty where it may."""
+        state = self.accounting.state
+        tripped = any(r.cause.is_breaker for r in state.restrictions)
+        if state.state is TradingState.ACTIVE or (
+            order.reduces and (tripped or state.state is TradingState.REDUCING)
+        ):
+            return ""
+        why = "; ".join(r.reason for r in state.restrictions if r.state is state.state)
+        return f"the account has become {state.state}: {why}"
 
     def _accept_refusal(self, instrument: InstrumentId, units: Decimal) -> None:
         """What may not be opened is not wanted any more; what may not be closed now still is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from autotrader.apps.trader.history import PastBars
 from autotrader.config.settings import Settings
@@ -14,9 +14,9 @@ from autotrader.domain.trading import RecoveryKind
 from autotrader.execution.strategy import StrategyRules
 from autotrader.features.definitions import BALANCED
 from autotrader.ports.broker import Broker
-from autotrader.ports.clock import WallClock
+from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.predictions import Predictor
-from autotrader.ports.trading import TradingRecords
+from autotrader.ports.trading import Recovery, TradingRecords
 from autotrader.trading.accounting import Accounting
 from autotrader.trading.bars import exact
 from autotrader.trading.book import Book, Money
@@ -112,7 +112,9 @@ async def assemble(
     entry_scores: EntryScores,
     past: Mapping[InstrumentId, PastBars],
     clock: WallClock,
+    market_clock: MarketClock | None = None,
     is_open: Callable[[], bool] = lambda: True,
+    tell: Callable[[Recovery], None] = lambda _: None,
     watch: Callable[[Trader], None] = lambda _: None,
 ) -> Assembled:
     """Put a trader together; the lease is held.
@@ -121,6 +123,8 @@ async def assemble(
     ----------
     past : Mapping
         Bars up to the account's cursor, or to the first bar of all.
+    market_clock : MarketClock or None
+        None where bars come at their own pace: none of them is too old then.
 
     Raises
     ------
@@ -134,7 +138,7 @@ async def assemble(
     calls = BrokerCalls()
     money = Money(trading.base_currency, frozenset(trading.same_as_base))
     rules = await calls("instrument rules", lambda: broker.rules(around.instruments))
-    book = _book(records, around.account, rules, money, past)
+    book = _book(records, around.account, rules, money, past, strategy.interval)
     account = await calls("the account", lambda: broker.account(around.instruments))
     state, start, why = opened(
         records,
@@ -177,6 +181,7 @@ async def assemble(
         outages,
         records,
         clock,
+        market_clock=market_clock,
         actor=actor,
     )
     reconciliation = Reconciliation(
@@ -207,6 +212,8 @@ async def assemble(
         pace=pace,
         actor=actor,
         is_open=is_open,
+        tell=tell,
+        keep=timedelta(days=trading.keep_days),
         watch=watch,
     )
     return Assembled(session, trader, start, why)
@@ -218,6 +225,7 @@ def _book(
     rules: Mapping[InstrumentId, InstrumentRules],
     money: Money,
     past: Mapping[InstrumentId, PastBars],
+    interval: Interval,
 ) -> Book:
     state = records.state(account)
     since = None if state is None else state.fills_since
@@ -225,7 +233,8 @@ def _book(
     book = Book(records.holdings(account), records.working_orders(account), known, rules, money)
     for instrument, bars in past.items():
         if bars.ts_us.size:
-            book.prices[instrument] = exact(bars.columns[2, -1])
+            opened_at = datetime.fromtimestamp(int(bars.ts_us[-1]) / 1_000_000, UTC)
+            book.mark(instrument, exact(bars.columns[2, -1]), opened_at + interval.delta)
     return book
 
 

@@ -19,6 +19,7 @@ from autotrader.adapters.paper_rules import assumed_rules, currencies
 from autotrader.adapters.prediction_client import PredictionClient
 from autotrader.adapters.process_owner import has_ended, this_process
 from autotrader.adapters.routed_predictor import RoutedPredictor
+from autotrader.alerts.postbox import Postbox
 from autotrader.apps.trader.assembly import (
     LONGEST_SEND_SECONDS,
     Surroundings,
@@ -27,6 +28,7 @@ from autotrader.apps.trader.assembly import (
     of_venue,
 )
 from autotrader.apps.trader.history import PastBars, ReplayFeed, fetch_past, read_past
+from autotrader.apps.trader.letters import RecoveryLetters
 from autotrader.apps.trader.live_feed import LiveFeed, PolledBars
 from autotrader.apps.trader.metrics import TradingMetrics
 from autotrader.apps.trader.summary import TradingSummary, summarise
@@ -68,6 +70,7 @@ class Ports:
     decoders: PageDecoders
     streams: BarStreams
     brokers: Brokers
+    postbox: Postbox
 
 
 def trade(
@@ -89,6 +92,7 @@ def trade(
     decoders: PageDecoders,
     streams: BarStreams,
     brokers: Brokers,
+    postbox: Postbox,
 ) -> command.Result:
     """Trade on the predictions of whoever is live, within limits, until told to stop.
 
@@ -122,6 +126,7 @@ def trade(
         decoders=decoders,
         streams=streams,
         brokers=brokers,
+        postbox=postbox,
     )
     window = _window(replay)
     if window is not None and kind is not BrokerKind.PAPER:
@@ -181,6 +186,9 @@ async def _trade(
         client = await stack.enter_async_context(PredictionClient(serving_token(settings)))
         predictor = RoutedPredictor(ports.deployment, client, ports.wall_clock)
         await stack.enter_async_context(predictor)
+        letters = await stack.enter_async_context(
+            RecoveryLetters(ports.postbox, source=source, base_currency=settings.trading.base_currency)
+        )
         metrics = TradingMetrics(settings, ports.records, account)
         if window is None:  # a replay is over before anybody has scraped it
             stack.enter_context(metrics.served())
@@ -196,7 +204,9 @@ async def _trade(
             ),
             past=past,
             clock=ports.wall_clock,
+            market_clock=None if window is not None else ports.market_clock,
             is_open=lambda: is_open(venue, ports.market_clock.now()),
+            tell=letters.send,
             watch=_watchers(view.show, metrics.take),
         )
         stack.enter_context(view)
