@@ -245,7 +245,8 @@ async def load(url: str, seconds: float, measured: Measured) -> None:
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
     async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False, timeout=10) as client:
         listeners = [asyncio.create_task(listen(url, measured)) for _ in range(CLIENTS)]
-        await asyncio.sleep(1.0)
+        for path in PATHS:  # the first of each compiles its queries
+            await client.get(path)
         begin, requests = time.perf_counter(), []
         for k, path in zip(range(round(seconds * RATE)), itertools.cycle(PATHS), strict=False):
             due = begin + k / RATE

@@ -29,6 +29,7 @@ from autotrader.ports.broker import Broker
 from autotrader.ports.predictions import Prediction, PredictionRequest
 from autotrader.ports.trading import TradingRecords
 from autotrader.trading.bars import Bar, Batch, Feed
+from autotrader.trading.lease_keeping import LeaseKeeper
 from autotrader.trading.trader import Trader
 
 START = datetime(2024, 1, 2, tzinfo=UTC)
@@ -169,18 +170,27 @@ class World:
             clock=self.clock,
         )
 
-    async def assembled(self, broker: Broker, watch: Callable[[Trader], None] = lambda _: None) -> Assembled:
-        """A trader that holds the lease."""
-        around = Surroundings(self.account, "recorded", self.instruments, True, 0.0)
+    @property
+    def around(self) -> Surroundings:
+        return Surroundings(self.account, "recorded", self.instruments, True, 0.0)
+
+    async def keeper(self) -> LeaseKeeper:
+        """Holds the lease: nobody else writes to the venue's journal from now on."""
         keeper = make_keeper(
-            self.settings, around, self.records, self.clock, owner=this_process(), has_ended=has_ended
+            self.settings, self.around, self.records, self.clock, owner=this_process(), has_ended=has_ended
         )
         await keeper.take()
+        return keeper
+
+    async def assembled(
+        self, keeper: LeaseKeeper, broker: Broker, watch: Callable[[Trader], None] = lambda _: None
+    ) -> Assembled:
+        """A trader under the lease."""
         state = self.records.state(self.account)
         cursor = state.cursor if state and state.cursor else START - MINUTE
         return await assemble(
             self.settings,
-            around,
+            self.around,
             keeper=keeper,
             broker=broker,
             records=self.records,
@@ -195,9 +205,10 @@ class World:
         self, *, before_each: Callable[[Batch], None] = lambda _: None, bars: Sequence[Batch] | None = None
     ) -> Assembled:
         """Go through the bars that the account has not dealt with, and stop in order."""
+        keeper = await self.keeper()
         paper = self.paper()
         async with paper:
-            made = await self.assembled(self.wrap(paper))
+            made = await self.assembled(keeper, self.wrap(paper))
             cursor = made.trader.accounting.state.cursor
             feed: Feed = ListFeed(bars or self.live, paper, cursor, before_each)
             await made.session.run(feed, made.start, made.why)

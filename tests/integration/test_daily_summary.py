@@ -53,15 +53,15 @@ def open_account(platform: Platform) -> None:
 
 def test_after_the_close_equity_bars_are_loaded_by_a_run_of_the_data_pipeline(platform: Platform) -> None:
     platform.api.unpause("data_pipeline")
-    run, tasks = platform.trigger("close_of_market", {"day": "2024-02-28"})
+    run, tasks = platform.trigger("close_of_market", {"day": "2024-02-29"})
     assert run.state == "success", platform.why(run)
     assert [t.state for t in tasks["load_equity_bars"]] == ["success"]
     container = platform.container()
     bars = BarStore(container.lake, container.holds).read(
         [AAPL],
         interval=Interval.M1,
-        start=datetime(2024, 2, 28, tzinfo=UTC),
-        end=datetime(2024, 2, 29, tzinfo=UTC),
+        start=datetime(2024, 2, 29, tzinfo=UTC),
+        end=END,
     )
     assert bars.height == 390  # minutes of a session
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autotrader.adapters.paper_journal import PaperJournal
+from autotrader.command import to_plain
 from autotrader.config.settings import PaperSettings
 from autotrader.domain.errors import NotFound, Rejected
 from autotrader.domain.instruments import InstrumentId, InstrumentRules, Venue
@@ -39,6 +40,7 @@ class PaperBroker:
     currency : str
         That the account begins with.
     rules : Mapping of InstrumentId to InstrumentRules
+        Of instruments that the journal does not know yet: those that it knows keep theirs.
     settings : PaperSettings
     journal : PaperJournal
     clock : WallClock
@@ -58,7 +60,7 @@ class PaperBroker:
     ) -> None:
         self.venue = venue
         self._account = account
-        self._rules = dict(rules)
+        self._rules: dict[InstrumentId, InstrumentRules] = {}
         self._settings = settings
         self._journal = journal
         self._clock = clock
@@ -76,6 +78,8 @@ class PaperBroker:
         for entries in journal.read():
             for entry in entries:
                 self._apply(entry)
+        if new := {i: rule for i, rule in rules.items() if i not in self._rules}:
+            self._write([{"rules": {str(i): to_plain(rule) for i, rule in new.items()}}])
 
     async def __aenter__(self) -> Self:
         return self
@@ -234,6 +238,9 @@ class PaperBroker:
         if "bar" in entry:
             self._taken_until = datetime.fromisoformat(entry["bar"])
             return ()
+        if "rules" in entry:
+            self._rules |= {InstrumentId.parse(name): _read_rules(r) for name, r in entry["rules"].items()}
+            return ()
         if "fill" in entry:
             return self._apply_fill(self._read_fill(entry))
         if "cancelled" in entry:
@@ -286,6 +293,11 @@ class PaperBroker:
             fee_currency=entry["fee_currency"],
             at=datetime.fromisoformat(entry["at"]),
         )
+
+
+def _read_rules(plain: Mapping[str, Any]) -> InstrumentRules:
+    steps = ("tick", "lot", "minimum_notional", "borrow_bps_per_day")
+    return InstrumentRules(**{**plain, **{name: Decimal(plain[name]) for name in steps}})
 
 
 def _plain_fill(fill: Fill) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from autotrader.domain.errors import BadData
 class PaperJournal:
     """Append-only file; a line that a kill cut short was never written.
 
+    Each opening puts a copy in the file's place: an earlier process that still has it open, stopped
+    when another took its lease and awake again, writes to what nobody reads.
+
     Parameters
     ----------
     path : Path
@@ -26,21 +29,26 @@ class PaperJournal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._durable = durable
-        self._file = path.open("ab", buffering=0)
+        content = path.read_bytes() if path.exists() else b""
+        self._found = content[: content.rfind(b"\n") + 1]
+        copy = path.with_name(f"{path.name}.{os.getpid()}")
+        self._file = copy.open("wb", buffering=0)
+        self._file.write(self._found)
+        if durable:
+            os.fsync(self._file.fileno())
+        copy.replace(path)
+        if durable:
+            _sync_folder(path.parent)
 
     def read(self) -> Iterator[list[dict[str, Any]]]:
-        """What was appended, oldest first; what a kill left of the last one is removed.
+        """What had been appended when it was opened, oldest first; without what a kill left of the last.
 
         Raises
         ------
         BadData
             If a line amid others is damaged.
         """
-        content = self._path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            self._file.truncate(whole)
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+        for number, line in enumerate(self._found.splitlines(), start=1):
             try:
                 yield json.loads(line)
             except ValueError:
@@ -57,3 +65,11 @@ class PaperJournal:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -304,7 +304,6 @@ class TradingSettings(Section):
     dead_man_seconds: float = Field(
         60.0, gt=0, description="The venue cancels open orders after such silence"
     )
-    keep_days: float = Field(400.0, ge=1, description="Signals and equity points are kept; all else for ever")
     metrics_port: Port = 9091
     keep_days: float = Field(
         400.0, ge=31, description="Signals and equity points are kept so long; orders, fills, trades for ever"

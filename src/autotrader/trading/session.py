@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import structlog
 
@@ -65,8 +64,6 @@ class TradingSession:
         Whether any of the markets is open now.
     tell : Callable
         Called with each recovery that somebody should hear of.
-    keep : timedelta or None
-        Signals and equity of before are forgotten, once a trading day; None keeps all.
     watch : Callable
         Called after every step and tick, for whoever shows what goes on.
     """
@@ -86,7 +83,6 @@ class TradingSession:
         actor: str,
         is_open: Callable[[], bool] = lambda: True,
         tell: Callable[[Recovery], None] = lambda _: None,
-        keep: timedelta | None = None,
         watch: Callable[[Trader], None] = lambda _: None,
     ) -> None:
         self._trader = trader
@@ -101,8 +97,6 @@ class TradingSession:
         self._actor = actor
         self._is_open = is_open
         self._tell = tell
-        self._keep = keep
-        self._kept_on: date | None = None
         self._watch = watch
         self._stopping = asyncio.Event()
         self._ticked = 0.0
@@ -191,7 +185,6 @@ class TradingSession:
         await self._reconcile_if_due()
         self._look_at_feed()
         self._look_at_broker()
-        self._forget_old()
         state, events = apply_outages(
             trader.accounting.state, self._outages.ages(), now=self._clock.now(), actor=self._actor
         )
@@ -220,17 +213,6 @@ class TradingSession:
     def _tell_of(self, recovery: Recovery | None) -> None:
         if recovery is not None and not (recovery.kind is RecoveryKind.STARTUP and recovery.resolved):
             self._tell(recovery)
-
-    def _forget_old(self) -> None:
-        """What nobody looks at any more, once a day: a year of signals is a gigabyte."""
-        day, now = self._trader.accounting.state.day, self._trader.market_now
-        if self._keep is None or day is None or now is None or day == self._kept_on:
-            return
-        self._kept_on = day
-        try:
-            self._records.forget(self._trader.book.account, now - self._keep)
-        except Unreachable as error:
-            self._outages.note(Cause.DATABASE, str(error))
 
     async def _arm(self) -> None:
         if self._clock.monotonic() - self._armed < self._pace.dead_man / 3:

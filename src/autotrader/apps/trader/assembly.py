@@ -213,7 +213,6 @@ async def assemble(
         actor=actor,
         is_open=is_open,
         tell=tell,
-        keep=timedelta(days=trading.keep_days),
         watch=watch,
     )
     return Assembled(session, trader, start, why)

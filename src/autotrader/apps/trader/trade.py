@@ -41,6 +41,7 @@ from autotrader.data.lake import Lake
 from autotrader.domain.bars import last_closed_open
 from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound
 from autotrader.domain.instruments import InstrumentId, Venue
+from autotrader.features.live import warm_up
 from autotrader.ports.broker import Broker, Brokers
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.deployment import DeploymentRecords
@@ -192,6 +193,10 @@ async def _trade(
         metrics = TradingMetrics(settings, ports.records, account)
         if window is None:  # a replay is over before anybody has scraped it
             stack.enter_context(metrics.served())
+        entry_scores = RegistryEntryScores(
+            ports.registry, settings.strategy.strategy_id, settings.home / "releases"
+        )
+        _warm_up(ports, entry_scores)
         made = await assemble(
             settings,
             around,
@@ -199,9 +204,7 @@ async def _trade(
             broker=broker,
             records=ports.records,
             predictor=predictor,
-            entry_scores=RegistryEntryScores(
-                ports.registry, settings.strategy.strategy_id, settings.home / "releases"
-            ),
+            entry_scores=entry_scores,
             past=past,
             clock=ports.wall_clock,
             market_clock=None if window is not None else ports.market_clock,
@@ -214,6 +217,14 @@ async def _trade(
             await made.session.run(feed, made.start, made.why)
     picture = settings.home / "reports" / "trading" / f"{account}.png"
     return summarise(ports.records, account, picture=picture)
+
+
+def _warm_up(ports: Ports, entry_scores: RegistryEntryScores) -> None:
+    """Load what the first bar would else wait for: kernels, and the live version's own figures."""
+    warm_up()
+    live = ports.deployment.live()
+    if live is not None:
+        entry_scores.of(live.version)
 
 
 def _watchers(*watchers: Callable[..., None]) -> Callable[..., None]:
