@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.rollout import Color
 from autotrader.features.kernels.layout import LOOKBACK
 from autotrader.ports.broker import Broker
+from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.predictions import Prediction, PredictionRequest
 from autotrader.ports.trading import TradingRecords
 from autotrader.trading.bars import Bar, Batch, Feed
@@ -142,9 +143,12 @@ class World:
     account: str = "main"
     durable: bool = False
     wrap: Callable[[PaperBroker], Broker] = lambda broker: broker
+    clock: WallClock = field(default_factory=SystemWallClock)
+    market_clock: MarketClock | None = None
+    owner: Callable[[], str] = this_process
+    has_ended: Callable[[str], bool] = has_ended
 
     def __post_init__(self) -> None:
-        self.clock = SystemWallClock()
         self.records: TradingRecords = SqlTradingRecords(
             open_database(f"sqlite:///{self.folder}/autotrader.db")
         )
@@ -157,7 +161,9 @@ class World:
     def paper(self) -> PaperBroker:
         """The venue, as it remembers itself."""
         rules = {
-            i: assumed_rules(i, [b.close for batch in self.bars[:100] for b in batch.bars if b.instrument == i])
+            i: assumed_rules(
+                i, (b.close for batch in self.bars[:100] for b in batch.bars if b.instrument == i)
+            )
             for i in self.instruments
         }
         return PaperBroker(
@@ -177,7 +183,12 @@ class World:
     async def keeper(self) -> LeaseKeeper:
         """Holds the lease: nobody else writes to the venue's journal from now on."""
         keeper = make_keeper(
-            self.settings, self.around, self.records, self.clock, owner=this_process(), has_ended=has_ended
+            self.settings,
+            self.around,
+            self.records,
+            self.clock,
+            owner=self.owner(),
+            has_ended=self.has_ended,
         )
         await keeper.take()
         return keeper
@@ -198,17 +209,22 @@ class World:
             entry_scores=self.predictor,
             past=past_of(self.bars, cursor + MINUTE),
             clock=self.clock,
+            market_clock=self.market_clock,
             watch=watch,
         )
 
     async def trade(
-        self, *, before_each: Callable[[Batch], None] = lambda _: None, bars: Sequence[Batch] | None = None
+        self,
+        *,
+        before_each: Callable[[Batch], None] = lambda _: None,
+        watch: Callable[[Trader], None] = lambda _: None,
+        bars: Sequence[Batch] | None = None,
     ) -> Assembled:
         """Go through the bars that the account has not dealt with, and stop in order."""
         keeper = await self.keeper()
         paper = self.paper()
         async with paper:
-            made = await self.assembled(keeper, self.wrap(paper))
+            made = await self.assembled(keeper, self.wrap(paper), watch)
             cursor = made.trader.accounting.state.cursor
             feed: Feed = ListFeed(bars or self.live, paper, cursor, before_each)
             await made.session.run(feed, made.start, made.why)
@@ -216,7 +232,3 @@ class World:
 
     def run(self, **options: object) -> Assembled:
         return asyncio.run(self.trade(**options))  # type: ignore[arg-type]
-
-
-def worlds(folder: Path, minutes: int, **options: object) -> Iterator[World]:
-    yield World(folder, walk((BTC, ETH), minutes), **options)  # type: ignore[arg-type]

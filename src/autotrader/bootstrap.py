@@ -188,7 +188,7 @@ class Container:
 
                 return OandaSource(self.settings.oanda, self.market_clock, self.wall_clock)
 
-    def bar_stream(self, venue: Venue, source: MarketDataSource) -> ClosedBars | None:
+    def bar_stream(self, source: MarketDataSource) -> ClosedBars | None:
         """The venue's own stream of closed bars over an open source; None where it has none."""
         from autotrader.connectors.binance_ws.source import BinanceSource
 

@@ -45,6 +45,8 @@ class PaperBroker:
     journal : PaperJournal
     clock : WallClock
         What is in the account is told as of now: everything that was filled is in it.
+    holdings : Holdings or None
+        With which the account begins; None: the settings' cash.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PaperBroker:
         settings: PaperSettings,
         journal: PaperJournal,
         clock: WallClock,
+        holdings: Holdings | None = None,
     ) -> None:
         self.venue = venue
         self._account = account
@@ -67,7 +70,7 @@ class PaperBroker:
         self._spread = (exact(settings.half_spread_bps) + exact(settings.slippage_bps)) * _BPS
         self._fee = exact(settings.fee_bps) * _BPS
         self._participation = exact(settings.participation)
-        self._holdings = Holdings(account, {currency: settings.initial_cash})
+        self._holdings = holdings or Holdings(account, {currency: settings.initial_cash})
         self._orders: dict[str, VenueOrder] = {}
         self._limits: dict[str, Decimal | None] = {}
         self._working: dict[str, None] = {}

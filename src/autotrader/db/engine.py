@@ -21,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
 
+from autotrader.db.bulk import execute_many
 from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, Unreachable
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -135,7 +136,7 @@ def insert_new(connection: Connection, table: sa.Table, row: Mapping[str, object
 def put_all(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
     """Insert the rows, each in place of the one of its primary key; all name the same columns."""
     if rows:
-        connection.execute(_put(connection.dialect.name, table, tuple(rows[0])), [dict(row) for row in rows])
+        execute_many(connection, _put(connection.dialect.name, table, tuple(rows[0])), table, rows)
 
 
 @functools.cache
@@ -151,7 +152,7 @@ def _put(dialect_name: str, table: sa.Table, columns: tuple[str, ...]) -> sa.Exe
 def insert_all_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
     """Insert the rows, but for those of which a unique key is there already."""
     if rows:
-        connection.execute(_insert(connection.dialect.name, table), [dict(row) for row in rows])
+        execute_many(connection, _insert(connection.dialect.name, table), table, rows)
 
 
 @functools.cache

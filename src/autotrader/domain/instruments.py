@@ -35,8 +35,12 @@ class InstrumentId:
     venue: Venue
     symbol: str
 
+    def __hash__(self) -> int:
+        # It is the key of nearly everything that is looked up; few symbols are at two venues.
+        return hash(self.symbol)
+
     def __str__(self) -> str:
-        return f"{self.venue.value}:{self.symbol}"
+        return f"{self.venue}:{self.symbol}"
 
     @classmethod
     def parse(cls, text: str) -> InstrumentId:

@@ -163,7 +163,8 @@ def resume(state: AccountState, control: Control, *, now: datetime) -> tuple[Acc
 
     What would trip at once again begins anew at the present equity: the peak after a drawdown, the
     day's first equity after a daily loss, the row of losses after losses. The other limit keeps its
-    base. The old and the new bases are in the audit event. Restrictions of other causes stay.
+    base. The old and the new bases are in the audit event. Restrictions of other causes stay, and so
+    do those that were put in force after the request was made.
 
     Parameters
     ----------
@@ -179,7 +180,8 @@ def resume(state: AccountState, control: Control, *, now: datetime) -> tuple[Acc
     """
     if not control.actor.strip() or not control.reason.strip():
         raise Refused("expected an approver and a reason to resume trading, was without: name both")
-    ended = [r for r in state.restrictions if r.cause in _RESUMABLE]
+    # What has come about since is not what was meant.
+    ended = [r for r in state.restrictions if r.cause in _RESUMABLE and r.since <= control.asked_at]
     if not ended:
         return state, ()
     causes = {restriction.cause for restriction in ended}

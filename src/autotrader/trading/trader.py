@@ -27,6 +27,7 @@ from autotrader.ports.trading import EquityPoint, Restriction, Signal, TradingRe
 from autotrader.trading.accounting import Accounting
 from autotrader.trading.bars import Batch
 from autotrader.trading.breaker import BreakerRules, count_trades, end_expired, mark
+from autotrader.trading.checkpoint import DECISION_HASH, TARGETS, Checkpoints
 from autotrader.trading.deciding import Deciding, Decision
 from autotrader.trading.desk import OrderDesk
 from autotrader.trading.exposures import RiskView, stop_distance
@@ -37,7 +38,7 @@ from autotrader.trading.targets import Targets
 log = structlog.get_logger(__name__)
 
 _A_DAY = timedelta(days=1)
-_TARGETS, _HASH = "targets", "decision_hash"
+TOO_LATE = "the bar came too late to trade on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Trader:
     clock : WallClock
     market_clock : MarketClock or None
         What bars are too old by; None where time is what the bars say.
+    checkpoints : Checkpoints
     actor : str
     """
 
@@ -96,6 +98,7 @@ class Trader:
         clock: WallClock,
         *,
         market_clock: MarketClock | None,
+        checkpoints: Checkpoints,
         actor: str,
     ) -> None:
         self.accounting = accounting
@@ -111,13 +114,14 @@ class Trader:
         self._records = records
         self._clock = clock
         self._market_clock = market_clock
+        self._checkpoints = checkpoints
         self._actor = actor
         self._inbox: list[Update] = []
         self._order_times: list[datetime] | None = None
         self._bars_unwritten = 0
         self._latencies: list[float] = []
         self._new_signals: list[Signal] = []
-        self._hash = str(accounting.state.memory.get(_HASH, ""))
+        self._hash = str(accounting.state.memory.get(DECISION_HASH, ""))
 
     @property
     def market_now(self) -> datetime | None:
@@ -204,6 +208,7 @@ class Trader:
             self.book.mark(bar.instrument, bar.price, batch.closed_at)
         self.accounting.set(cursor=batch.ts)
         await self._settle_working(batch)
+        self._tell_checkpoint(batch)
         self._mark(batch)
         forecasts = await self._forecasting.forecast(batch)
         self._note_predictions(forecasts)
@@ -216,12 +221,25 @@ class Trader:
             self.book.add(order)
             self._times().append(order.decided_at)
         await self._write_and_send(orders, batch.closed_at, arrived)
+        self._checkpoints.leave(self.accounting.state, self.targets)
 
     async def _settle_working(self, batch: Batch) -> None:
         """Take back what has worked for a bar: what is still wanted is ordered anew, at today's price."""
         old = [order for order in self.book.working.values() if order.decided_at < batch.closed_at]
         await asyncio.gather(*(self.desk.cancel(order) for order in old))
         self.take_updates()
+
+    def _tell_checkpoint(self, batch: Batch) -> None:
+        checkpoint = self._checkpoints.take(
+            batch,
+            self.accounting.state,
+            self.book,
+            self.targets,
+            decision_hash=self._hash,
+            now=self._clock.now(),
+        )
+        if checkpoint is not None:
+            self.accounting.tell(checkpoint)
 
     def _mark(self, batch: Batch) -> None:
         now, before = self._clock.now(), self.accounting.state
@@ -283,7 +301,7 @@ class Trader:
                 rules=rules,
             )
             if too_late:
-                made[bar.instrument] = Decision(None, "the bar came too late to trade on")
+                made[bar.instrument] = Decision(None, TOO_LATE)
                 continue
             if self.book.working_on(bar.instrument):
                 made[bar.instrument] = Decision(None, "an order still works or is in doubt")
@@ -436,7 +454,7 @@ class Trader:
         Refused
             If the lease is lost.
         """
-        self.accounting.set(memory={_TARGETS: self.targets.to_plain(), _HASH: self._hash})
+        self.accounting.set(memory={TARGETS: self.targets.to_plain(), DECISION_HASH: self._hash})
         try:
             self.accounting.write()
         except Unreachable as error:

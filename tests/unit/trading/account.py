@@ -108,6 +108,10 @@ def a_restriction(
 
 
 def a_control(
-    kind: ControlKind = ControlKind.RESUME, *, actor: str = "ada", reason: str = "looked at it"
+    kind: ControlKind = ControlKind.RESUME,
+    *,
+    actor: str = "ada",
+    reason: str = "looked at it",
+    asked_at: datetime = WALL,
 ) -> Control:
-    return Control("c1", "main", kind, actor, reason, WALL)
+    return Control("c1", "main", kind, actor, reason, asked_at)

@@ -171,7 +171,8 @@ def test_resuming_begins_anew_what_would_trip_again_at_once_and_nothing_else() -
     assert (state.restrictions, events) == ((), ())
     state, _ = marked(state, "84999", 2)
     assert causes(state) == {Cause.DRAWDOWN}
-    state, _ = resume(state, a_control(), now=WALL)
+    assert resume(state, a_control(), now=WALL) == (state, ()), "it was asked for before this happened"
+    state, _ = resume(state, a_control(asked_at=WALL + 3 * MINUTE), now=WALL)
     assert (state.peak_equity, state.day_start_equity) == (D(84_999), D(85_400))
     assert marked(state, "84999", 3)[0].restrictions == ()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from autotrader import __version__
 from autotrader.apps.trader.history import PastBars
 from autotrader.config.settings import Settings
 from autotrader.domain.bars import Interval
@@ -22,6 +23,7 @@ from autotrader.trading.bars import exact
 from autotrader.trading.book import Book, Money
 from autotrader.trading.breaker import BreakerRules
 from autotrader.trading.broker_calls import BrokerCalls
+from autotrader.trading.checkpoint import Checkpoints
 from autotrader.trading.deciding import Deciding
 from autotrader.trading.desk import OrderDesk
 from autotrader.trading.forecasting import EntryScores, Forecasting
@@ -33,6 +35,9 @@ from autotrader.trading.recovery import OVERLAP, Reconciliation
 from autotrader.trading.session import Pace, TradingSession
 from autotrader.trading.targets import Targets
 from autotrader.trading.trader import Mandate, Trader
+
+# Sections of the settings that decisions depend on.
+TERMS = ("strategy", "trading", "risk", "paper")
 
 # Orders that another owner of the lease handed over may be on their way for so long: the validity
 # that venues are told, and a round trip.
@@ -182,6 +187,13 @@ async def assemble(
         records,
         clock,
         market_clock=market_clock,
+        checkpoints=Checkpoints(
+            around.instruments,
+            strategy.interval.delta,
+            day_boundary=trading.day_boundary,
+            terms=terms_of(settings),
+            actor=actor,
+        ),
         actor=actor,
     )
     reconciliation = Reconciliation(
@@ -256,6 +268,14 @@ def _forecasting(
     for instrument, bars in past.items():
         forecasting.warm(instrument, bars.ts_us, bars.columns)
     return forecasting
+
+
+def terms_of(settings: Settings) -> dict[str, object]:
+    """All settings that decisions depend on, and what decided, as JSON; none of it is secret."""
+    return {
+        "autotrader": __version__,
+        **{name: getattr(settings, name).model_dump(mode="json") for name in TERMS},
+    }
 
 
 def of_venue(instruments: Sequence[InstrumentId]) -> tuple[InstrumentId, ...]:

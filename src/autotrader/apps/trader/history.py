@@ -18,7 +18,8 @@ from autotrader.ports.market_data import MarketDataSource, PageDecoder
 from autotrader.trading.bars import Bar, Batch
 
 FEATURE_INPUTS = ("high", "low", "close", "volume", "taker_buy")
-_COLUMNS = ("venue", "instrument", "ts", "open", "high", "low", "close", "volume", "taker_buy_base")
+# Of a frame of bars, here and in bundles.
+COLUMNS = ("venue", "instrument", "ts", "open", "high", "low", "close", "volume", "taker_buy_base")
 _A_DAY = timedelta(days=1)
 # Calendar days that hold the bars that features look back on, in a market with weekends and holidays.
 _LOOKBACK_DAYS = 7
@@ -44,10 +45,23 @@ def read_past(
     bars: BarStore, instruments: Sequence[InstrumentId], interval: Interval, until: datetime
 ) -> Mapping[InstrumentId, PastBars]:
     """From the lake, the bars with opens before `until` that features look back on."""
+    start = look_back(interval, until)
+    frame = bars.read(instruments, interval=interval, start=start, end=until, columns=COLUMNS)
+    return past_in(frame, instruments, until)
+
+
+def look_back(interval: Interval, until: datetime) -> datetime:
+    """From where on to read, so that what features look back on at `until` is there."""
     needed = interval.delta * LOOKBACK
-    start = until - max(needed * 2, needed + _A_DAY * _LOOKBACK_DAYS)
-    frame = bars.read(instruments, interval=interval, start=start, end=until, columns=_COLUMNS)
-    return {instrument: _past(_of(frame, instrument)) for instrument in instruments}
+    return until - max(needed * 2, needed + _A_DAY * _LOOKBACK_DAYS)
+
+
+def past_in(
+    frame: pl.DataFrame, instruments: Sequence[InstrumentId], until: datetime
+) -> Mapping[InstrumentId, PastBars]:
+    """The bars with opens before `until` that features look back on, out of a frame in order of time."""
+    before = frame.filter(pl.col("ts") < until)
+    return {instrument: _past(_of(before, instrument)) for instrument in instruments}
 
 
 async def fetch_past(
@@ -64,14 +78,14 @@ async def fetch_past(
     past = {}
     for instrument in instruments:
         frames = [decode(page) async for page in source.pages(instrument.symbol, interval, start, until)]
-        frame = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.Float64))
+        frame = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.Float64))
         past[instrument] = _past(frame.unique("ts", keep="last").sort("ts"))
     return past
 
 
 def _past(frame: pl.DataFrame) -> PastBars:
     newest = frame.tail(LOOKBACK)
-    columns = [newest[name].fill_null(float("nan")).to_numpy() for name in _COLUMNS[4:]]
+    columns = [newest[name].fill_null(float("nan")).to_numpy() for name in COLUMNS[4:]]
     ts_us = newest["ts"].to_physical().to_numpy() if newest.height else np.empty(0, np.int64)
     return PastBars(ts_us.astype(np.int64), np.array(columns, dtype=np.float64).reshape(5, -1))
 
@@ -107,28 +121,32 @@ class ReplayFeed:
         while day < self._end:
             stop = min(day + _A_DAY, self._end)
             frame = self._bars.read(
-                self._instruments, interval=self._interval, start=day, end=stop, columns=_COLUMNS
+                self._instruments, interval=self._interval, start=day, end=stop, columns=COLUMNS
             )
-            for batch in batches_of(frame, self._interval):
+            for batch in batches_of(frame, self._interval, self._instruments):
                 yield batch
             day = stop
 
 
-def batches_of(frame: pl.DataFrame, interval: Interval) -> Iterator[Batch]:
+def batches_of(
+    frame: pl.DataFrame, interval: Interval, instruments: Sequence[InstrumentId] = ()
+) -> Iterator[Batch]:
     """Group bars by their open, in order of time and instrument.
 
     Parameters
     ----------
     frame : pl.DataFrame
         Columns venue, instrument, ts (UTC), open, high, low, close, volume, taker_buy_base.
+    instruments : sequence of InstrumentId
+        Objects that the bars name where they are of these: looking them up is faster then.
     """
-    known: dict[tuple[str, str], InstrumentId] = {}
+    known = {(i.venue.value, i.symbol): i for i in instruments}
     ordered = frame.sort("ts", "venue", "instrument").with_columns(
         pl.col("volume", "taker_buy_base").fill_null(float("nan")), pl.col("ts").to_physical()
     )
     at: int | None = None
     bars: list[Bar] = []
-    for venue, symbol, ts, *values in ordered.select(_COLUMNS).iter_rows():
+    for venue, symbol, ts, *values in ordered.select(COLUMNS).iter_rows():
         instrument = known.get((venue, symbol))
         if instrument is None:
             instrument = known[venue, symbol] = InstrumentId(Venue(venue), symbol)

@@ -267,7 +267,7 @@ async def _market(
     stack.push_async_callback(source.aclose)
     past = await fetch_past(source, decode, around.instruments, interval, first_open)
     latency = ports.settings.publication_latency_seconds(venue)
-    stream = ports.streams(venue, source) or PolledBars(source, ports.market_clock, latency)
+    stream = ports.streams(source) or PolledBars(source, ports.market_clock, latency)
     return past, LiveFeed(stream, decode, around.instruments, interval, first_open)
 
 

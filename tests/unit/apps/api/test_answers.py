@@ -15,6 +15,7 @@ from autotrader.domain.errors import BadData, Unreachable
 from autotrader.domain.orders import Side
 from autotrader.domain.rollout import Color, RolloutState, Stage
 from autotrader.domain.trading import Cause, TradingState
+from autotrader.log import configure_logging
 from autotrader.ports.deployment import Rollout
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.tokens import Scope
@@ -226,7 +227,9 @@ async def test_the_page_of_all_paths_needs_nothing_from_elsewhere(world: World) 
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+@pytest.mark.usefixtures("logging_as_before")
 async def test_no_token_is_in_the_log(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="INFO", form="json")
     token = world.token("olga", Scope.OPERATE)
     await world.post("/api/risk/halt", ASKED, token=token)
     await world.get("/api/events", headers={"Authorization": f"Bearer {token}x"})
