@@ -42,6 +42,7 @@ KEYS = {
     "decision",
     "deployment",
     "health_check",
+    "trading",
     "seconds",
 }
 
@@ -85,8 +86,12 @@ def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> No
             "training_pipeline",
             "deployment_pipeline",
             "feature_health_check",
+            "trading",
         }
         assert summary["deployment"]["active_version"] == summary["semver"]
+        traded = summary["trading"]
+        assert (traded["source"], traded["state"], traded["bars"]) == ("SIMULATED", "active", 1440)
+        assert Path(traded["picture"]).read_bytes().startswith(b"\x89PNG")
 
         status = autotrader(home, "status")
         assert status.returncode == 0, status.stdout
@@ -103,11 +108,18 @@ def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> No
         }
         assert listening == {"127.0.0.1"}
 
+        api = re.search(r"API +(http://127\.0\.0\.1:\d+)", status.stdout)
+        assert api is not None
+        account = {"account": traded["account"]}
+        shown = httpx.get(f"{api[1]}/api/pnl", params=account, trust_env=False).json()
+        assert (shown["equity"], shown["total"]) == (traded["equity"], traded["pnl"])
+
         again = autotrader(home, "quickstart", "--json")
         assert again.returncode == 0, again.stderr[-4000:]
         continued = json.loads(again.stdout.splitlines()[-1])
         assert (continued["rows"], continued["semver"]) == (summary["rows"], summary["semver"])
         assert continued["deployment"] == summary["deployment"]
+        assert continued["trading"] == traded
     finally:
         down = autotrader(home, "down")
     assert down.returncode == 0

@@ -82,3 +82,12 @@ class Predictor(Protocol):
             If the owner gave no usable answer in several tries.
         """
         ...
+
+
+@runtime_checkable
+class ImmediatePredictor(Predictor, Protocol):
+    """One in this process, which waits for nobody."""
+
+    def answer(self, request: PredictionRequest) -> Prediction:
+        """As `predict`, at once."""
+        ...

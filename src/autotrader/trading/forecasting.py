@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -18,8 +18,10 @@ from autotrader.domain.instruments import InstrumentId
 from autotrader.execution.strategy import VOLATILITY_FEATURE
 from autotrader.features.definitions import FeatureSet
 from autotrader.features.live import LiveFeatures
-from autotrader.ports.predictions import Prediction, PredictionRequest, Predictor
+from autotrader.ports.predictions import ImmediatePredictor, Prediction, PredictionRequest, Predictor
 from autotrader.trading.bars import Bar, Batch
+
+_WARMS_UP = "features warm up"
 
 
 class EntryScores(Protocol):
@@ -95,6 +97,7 @@ class Forecasting:
         patience_seconds: float = 2.0,
     ) -> None:
         self._predictor = predictor
+        self._at_once = predictor if isinstance(predictor, ImmediatePredictor) else None
         self._entry_scores = entry_scores
         self._feature_set = feature_set
         self._features = {i: LiveFeatures(interval, feature_set) for i in instruments}
@@ -123,6 +126,9 @@ class Forecasting:
         """One forecast for each bar of the batch, all of them asked at once."""
         ts_us = round(batch.ts.timestamp() * 1_000_000)
         rows = {bar.instrument: self._row(bar, ts_us) for bar in batch.bars}
+        if self._at_once is not None:
+            ask = self._at_once.answer
+            return {i: self._forecast(ask, i, batch.ts, ts_us, row) for i, row in rows.items()}
         answers = await asyncio.gather(
             *(self._ask(instrument, batch.ts, ts_us, row) for instrument, row in rows.items())
         )
@@ -140,8 +146,39 @@ class Forecasting:
     ) -> Forecast:
         volatility = float(row[self._volatility])
         if not np.isfinite(row).all():
-            return Forecast(None, math.nan, volatility, "features warm up")
-        request = PredictionRequest(
+            return Forecast(None, math.nan, volatility, _WARMS_UP)
+        try:
+            async with asyncio.timeout(self._patience):
+                prediction = await self._predictor.predict(self._request(instrument, ts, ts_us, row))
+            entry = self._entry_scores.of(prediction.version)
+        except TimeoutError:
+            return Forecast(None, math.nan, volatility, f"no answer in {self._patience:g} s", is_outage=True)
+        except AutotraderError as error:
+            return _without(error, volatility)
+        return Forecast(prediction, entry, volatility)
+
+    def _forecast(
+        self,
+        ask: Callable[[PredictionRequest], Prediction],
+        instrument: InstrumentId,
+        ts: datetime,
+        ts_us: int,
+        row: NDArray[np.float32],
+    ) -> Forecast:
+        volatility = float(row[self._volatility])
+        if not np.isfinite(row).all():
+            return Forecast(None, math.nan, volatility, _WARMS_UP)
+        try:
+            prediction = ask(self._request(instrument, ts, ts_us, row))
+            entry = self._entry_scores.of(prediction.version)
+        except AutotraderError as error:
+            return _without(error, volatility)
+        return Forecast(prediction, entry, volatility)
+
+    def _request(
+        self, instrument: InstrumentId, ts: datetime, ts_us: int, row: NDArray[np.float32]
+    ) -> PredictionRequest:
+        return PredictionRequest(
             request_id=f"{self._name}-{instrument.symbol}-{ts_us}",
             instrument=str(instrument),
             feature_set=self._feature_set.version,
@@ -150,12 +187,7 @@ class Forecasting:
             feature_names=self._feature_set.names,
             replayed=self._replayed,
         )
-        try:
-            async with asyncio.timeout(self._patience):
-                prediction = await self._predictor.predict(request)
-            entry = self._entry_scores.of(prediction.version)
-        except TimeoutError:
-            return Forecast(None, math.nan, volatility, f"no answer in {self._patience:g} s", is_outage=True)
-        except AutotraderError as error:
-            return Forecast(None, math.nan, volatility, str(error), is_outage=isinstance(error, Unreachable))
-        return Forecast(prediction, entry, volatility)
+
+
+def _without(error: AutotraderError, volatility: float) -> Forecast:
+    return Forecast(None, math.nan, volatility, str(error), is_outage=isinstance(error, Unreachable))

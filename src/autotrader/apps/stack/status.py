@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotrader import command
 from autotrader.apps.stack import airflow, services
-from autotrader.apps.stack.services import EXCHANGE, MLFLOW
+from autotrader.apps.stack.services import API, EXCHANGE, MLFLOW
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import ExitCode, Unreachable
 
@@ -35,6 +35,9 @@ def status(*, settings: Settings) -> command.Result:
     if states.get(MLFLOW):
         data["mlflow"] = settings.mlflow_uri
         lines.append(f"MLflow    {settings.mlflow_uri}")
+    if states.get(API):
+        data["api"] = f"http://{settings.api.host}:{settings.api.port}"
+        lines.append(f"API       {data['api']}")
     if states.get(EXCHANGE):
         data["exchange"] = settings.binance.rest_url
         lines.append(f"Exchange  {settings.binance.rest_url} (stand-in, {settings.binance.source} bars)")

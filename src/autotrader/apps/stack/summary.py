@@ -152,8 +152,7 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
             f"  MLflow    {settings.mlflow_uri}",
             f"  Report    {summary.report or 'none'}",
             f"  Health    {summary.health_check['report']}",
-            f"  API       http://{settings.api.host}:{settings.api.port}/docs",
-            *([f"  Equity    {summary.trading['picture']}"] if summary.trading else []),
+            *_where_traded(settings, summary.trading),
             *([f"  Predict   {summary.deployment['endpoint']}/health"] if summary.deployment else []),
             "\nmake status shows what runs, make down stops it, make clean deletes it.",
         ]
@@ -205,6 +204,15 @@ def _render_trading(trading: Mapping[str, Any] | None) -> list[str]:
         f"winners {_known(trading['win_rate'], '.1%')}",
         f"  equity {trading['curve']}",
     ]
+
+
+def _where_traded(settings: Settings, trading: Mapping[str, Any] | None) -> list[str]:
+    api = f"http://{settings.api.host}:{settings.api.port}"
+    lines = [f"  API       {api}/docs"]
+    if trading is not None:
+        lines.append(f"  PnL       {api}/api/pnl?account={trading['account']}")
+        lines.append(f"  Equity    {trading['picture']}")
+    return lines
 
 
 def _known(value: float | None, form: str) -> str:
