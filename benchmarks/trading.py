@@ -57,6 +57,7 @@ from autotrader.domain.orders import Order
 from autotrader.domain.rollout import Color
 from autotrader.execution.arrays import Floats
 from autotrader.features.kernels.layout import LOOKBACK
+from autotrader.features.live import warm_up
 from autotrader.ports.broker import VenueOrder
 from autotrader.ports.predictions import Prediction, PredictionRequest, Predictor
 from autotrader.ports.trading import Page
@@ -81,21 +82,24 @@ class Scripted:
     ----------
     scores : Mapping of str to array (n,)
         Of each instrument, of every minute from `START` on, in [-1, 1].
-    behind : Predictor or None
+    model : ModelPredictor or None
         Is asked first, as it would be if its answer counted.
     """
 
-    def __init__(self, scores: Mapping[str, Floats], behind: Predictor | None = None) -> None:
+    def __init__(self, scores: Mapping[str, Floats], model: ModelPredictor | None = None) -> None:
         self._scores = {name: values.tolist() for name, values in scores.items()}
-        self._behind = behind
+        self._model = model
         self._start = START.timestamp()
 
     def of(self, version: str) -> float:  # noqa: ARG002 - all open from the same score
         return ENTRY
 
     async def predict(self, request: PredictionRequest) -> Prediction:
-        if self._behind is not None:
-            await self._behind.predict(request)
+        return self.answer(request)
+
+    def answer(self, request: PredictionRequest) -> Prediction:
+        if self._model is not None:
+            self._model.answer(request)
         minute = round((request.ts[0].timestamp() - self._start) / 60)
         score = self._scores[request.instrument][minute]
         up, down = max(score, 0.0), max(-score, 0.0)
@@ -108,6 +112,25 @@ class Scripted:
             ((down, 1.0 - up - down, up),),
             0.0,
         )
+
+
+class Elsewhere:
+    """The same, but that a service is asked first, over the network.
+
+    Parameters
+    ----------
+    scripted : Scripted
+    service : Predictor
+    """
+
+    def __init__(self, scripted: Scripted, service: Predictor) -> None:
+        self._scripted = scripted
+        self._service = service
+        self.of = scripted.of
+
+    async def predict(self, request: PredictionRequest) -> Prediction:
+        await self._service.predict(request)
+        return self._scripted.answer(request)
 
 
 class TimedVenue(PaperBroker):
@@ -126,8 +149,11 @@ class TimedVenue(PaperBroker):
 class Bars:
     """Bars of a frame, a day at a time, for the venue first and then for the trader."""
 
-    def __init__(self, frame: pl.DataFrame, venue: TimedVenue, pause: float) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, instruments: Sequence[InstrumentId], venue: TimedVenue, pause: float
+    ) -> None:
         self._frame = frame
+        self._instruments = instruments
         self._venue = venue
         self._pause = pause
 
@@ -144,7 +170,7 @@ class Bars:
         assert isinstance(end, datetime)
         while day <= end:
             some = pl.col("ts").is_between(day, day + DAY * MINUTE, closed="left")
-            yield from batches_of(self._frame.filter(some), Interval.M1)
+            yield from batches_of(self._frame.filter(some), Interval.M1, self._instruments)
             day += DAY * MINUTE
 
 
@@ -188,13 +214,14 @@ def past_of(frame: pl.DataFrame, instrument: InstrumentId) -> PastBars:
 async def trade(
     settings: Settings,
     frame: pl.DataFrame,
-    predictor: Scripted,
+    predictor: Scripted | Elsewhere,
     *,
     replayed: bool,
     watch: Callable[[Trader], None] = lambda _: None,
     pause: float = 0.0,
 ) -> tuple[TimedVenue, SqlTradingRecords]:
     """Trade an account through the frame's bars, from its first start to its orderly end."""
+    warm_up()
     clock, account = SystemWallClock(), settings.trading.account
     records = SqlTradingRecords(open_database(settings.database_url))
     instruments = settings.instruments()
@@ -225,7 +252,7 @@ async def trade(
             clock=clock,
             watch=watch,
         )
-        await made.session.run(Bars(frame, venue, pause), made.start, made.why)
+        await made.session.run(Bars(frame, instruments, venue, pause), made.start, made.why)
     return venue, records
 
 
@@ -243,14 +270,14 @@ def scattered(instruments: Sequence[InstrumentId]) -> dict[str, Floats]:
     return scores
 
 
-def measure_latency(settings: Settings, name: str, behind: Predictor | None) -> dict[str, object]:
+def measure_latency(settings: Settings, name: str, model: ModelPredictor | None) -> dict[str, object]:
     frame = walk(settings.instruments(), LATENCY_MINUTES)
-    predictor = Scripted(scattered(settings.instruments()), behind)
+    predictor = Scripted(scattered(settings.instruments()), model)
     return asyncio.run(_latency(settings, name, frame, predictor))
 
 
 async def _latency(
-    settings: Settings, name: str, frame: pl.DataFrame, predictor: Scripted
+    settings: Settings, name: str, frame: pl.DataFrame, predictor: Scripted | Elsewhere
 ) -> dict[str, object]:
     used = time.process_time()
     venue, _ = await trade(settings, frame, predictor, replayed=False, pause=PAUSE_SECONDS)
@@ -314,7 +341,7 @@ def measure_over_http(folder: Path) -> None:
             PredictionClient(serving_token(settings)) as client,
             RoutedPredictor(deployment, client, SystemWallClock()) as routed,
         ):
-            predictor = Scripted(scattered(settings.instruments()), routed)
+            predictor = Elsewhere(Scripted(scattered(settings.instruments())), routed)
             return await _latency(settings, "trading.latency.service_over_http", frame, predictor)
 
     try:
@@ -334,7 +361,10 @@ def measure_replay(folder: Path, count: int) -> None:
     if count == 1:
         bars = read_bars()
         some = slice(0, minutes + LOOKBACK)
-        source, frame = bars.source, frame_of(*instruments, bars.close[some], bars.open[some], bars.volume[some])
+        source, frame = (
+            bars.source,
+            frame_of(*instruments, bars.close[some], bars.open[some], bars.volume[some]),
+        )
     else:
         source, frame = "random walk", walk(instruments, minutes)
     scores = {
@@ -361,7 +391,10 @@ def measure_replay(folder: Path, count: int) -> None:
         "orders": len(records.orders(settings.trading.account, Page(limit=total))),
         "bars_a_second": round(total / seconds),
         "bars_a_second_of_processor": round(total / used),
-        "rss_mb": {"after_a_tenth": round(memory[0] / 1e6), "at_the_end": round(process.memory_info().rss / 1e6)},
+        "rss_mb": {
+            "after_a_tenth": round(memory[0] / 1e6),
+            "at_the_end": round(process.memory_info().rss / 1e6),
+        },
     }
     if count == 1 and installed():
         measured |= against_backtesting(folder, frame.filter(pl.col("ts") >= START), targets)

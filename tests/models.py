@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from autotrader.features.definitions import BALANCED
 from autotrader.ports.registry import ModelCandidate, ModelStatus
 
 FEATURES = ("rsi_14", "atr_14", "log_return_20")
@@ -35,6 +36,40 @@ def onnx_model(seed: int = 7, *, width: int = len(FEATURES)) -> bytes:
     )
     opset = helper.make_opsetid("", 17)
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    return model.SerializeToString()
+
+
+def trading_model(feature: str = "zscore_20", *, pull: float = 1.0, entry_score: float = 0.1) -> bytes:
+    """A model of the trader's features that foresees a rise where one of them is high.
+
+    Parameters
+    ----------
+    pull : float
+        How strongly; below zero it foresees a fall.
+    """
+    weights = np.zeros((len(BALANCED.names), 3), np.float32)
+    weights[BALANCED.names.index(feature)] = (-pull, 0.0, pull)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["features", "weights"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
+        ],
+        "trading",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, len(weights)])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 3])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model: onnx.ModelProto = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10
+    )
+    helper.set_model_props(
+        model,
+        {
+            "feature_set": BALANCED.version,
+            "feature_names": json.dumps(BALANCED.names),
+            "entry_score": json.dumps(entry_score),
+        },
+    )
     return model.SerializeToString()
 
 

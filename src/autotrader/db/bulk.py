@@ -40,6 +40,11 @@ def execute_many(
         )
 
 
+def prepare(connection: Connection, statement: sa.Executable, table: sa.Table, names: Sequence[str]) -> None:
+    """Compile the statement for rows of these columns, so that the first execution need not."""
+    _compiled(connection.dialect, statement, table, tuple(names))
+
+
 @functools.lru_cache(maxsize=256)
 def _compiled(
     dialect: Dialect, statement: sa.ClauseElement, table: sa.Table, names: tuple[str, ...]

@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
 
-from autotrader.db.bulk import execute_many
+from autotrader.db.bulk import execute_many, prepare
 from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, Unreachable
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -137,6 +137,16 @@ def put_all(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str,
     """Insert the rows, each in place of the one of its primary key; all name the same columns."""
     if rows:
         execute_many(connection, _put(connection.dialect.name, table, tuple(rows[0])), table, rows)
+
+
+def prepare_put(connection: Connection, table: sa.Table, columns: Sequence[str]) -> None:
+    """Do beforehand what the first `put_all` of rows of these columns takes long for."""
+    prepare(connection, _put(connection.dialect.name, table, tuple(columns)), table, columns)
+
+
+def prepare_insert(connection: Connection, table: sa.Table, columns: Sequence[str]) -> None:
+    """As `prepare_put`, for `insert_all_new`."""
+    prepare(connection, _insert(connection.dialect.name, table), table, columns)
 
 
 @functools.cache

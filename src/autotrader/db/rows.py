@@ -13,6 +13,11 @@ def select_fields(table: sa.Table, kind: type) -> sa.Select[Any]:
     return sa.select(*(table.c[field.name] for field in fields(kind)))
 
 
+def names_of(kind: type) -> tuple[str, ...]:
+    """The columns of `row_of` a value of the dataclass, in their order."""
+    return tuple(field.name for field in fields(kind))
+
+
 def row_of(value: Any) -> dict[str, Any]:
     """The dataclass's fields as a row."""
     # Not `fields(value)`, which takes longer than all the rest.

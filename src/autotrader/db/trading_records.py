@@ -16,10 +16,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from autotrader.db import leases
-from autotrader.db.engine import insert_all_new, insert_new, insert_or_set_once, put_all, reading
+from autotrader.db.engine import (
+    insert_all_new,
+    insert_new,
+    insert_or_set_once,
+    prepare_insert,
+    prepare_put,
+    put_all,
+    reading,
+)
 from autotrader.db.events import record_event, record_events
 from autotrader.db.locks import serialise
-from autotrader.db.rows import row_of, select_fields
+from autotrader.db.rows import names_of, row_of, select_fields
+from autotrader.db.tables import EVENTS
 from autotrader.db.trading_rules import (
     event_of_strategy,
     refuse_revision,
@@ -43,6 +52,7 @@ from autotrader.db.trading_tables import (
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.orders import Fill, Order, OrderStatus
 from autotrader.domain.positions import ClosedTrade, Holdings, Position
+from autotrader.ports.events import Event
 from autotrader.ports.trading import (
     AccountState,
     Change,
@@ -62,6 +72,14 @@ _OF_ACCOUNT = SYSTEM_STATE.c.account == sa.bindparam("of_account")
 _BEAT = sa.update(SYSTEM_STATE).where(_OF_ACCOUNT)
 _REPLACE_STATE = sa.update(SYSTEM_STATE).where(_OF_ACCOUNT, SYSTEM_STATE.c.revision == sa.bindparam("seen"))
 
+_INSERTED: tuple[tuple[sa.Table, type], ...] = (
+    (FILLS, Fill),
+    (TRADES, ClosedTrade),
+    (EQUITY, EquityPoint),
+    (SIGNALS, Signal),
+    (EVENTS, Event),
+)
+
 
 class SqlTradingRecords:
     """Accounts, orders, fills, positions, and the lease on them.
@@ -79,6 +97,7 @@ class SqlTradingRecords:
 
     def acquire(self, account: str, owner: str, *, now: datetime, seconds: float) -> Lease | None:
         with self._engine.begin() as connection:
+            _prepare(connection)
             return leases.take(connection, account, owner, now, seconds)
 
     def renew(self, lease: Lease, *, now: datetime, seconds: float) -> Lease:
@@ -271,6 +290,14 @@ class SqlTradingRecords:
         with reading(self._engine) as connection:
             found = connection.execute(select_fields(table, kind).where(which)).first()
         return None if found is None else kind(*found)
+
+
+def _prepare(connection: Connection) -> None:
+    """Do beforehand what the first order would else wait for."""
+    prepare_put(connection, ORDERS, names_of(Order))
+    prepare_put(connection, POSITIONS, names_of(Position))
+    for table, kind in _INSERTED:
+        prepare_insert(connection, table, names_of(kind))
 
 
 def _rows(values: Sequence[Any]) -> list[dict[str, Any]]:

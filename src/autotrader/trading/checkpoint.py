@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from autotrader.command import to_plain
+from autotrader.domain.bars import Interval
 from autotrader.domain.instruments import InstrumentId, InstrumentRules
 from autotrader.domain.positions import Position
+from autotrader.domain.trading import Cause, TradingState
 from autotrader.plain import from_plain
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.trading import AccountState
@@ -50,6 +52,7 @@ class Checkpoint:
         The venue's, by `venue:symbol`.
     terms : Mapping[str, object]
         Settings that decisions depend on, and the software's version; JSON.
+    interval : Interval
     """
 
     ts: datetime
@@ -62,6 +65,7 @@ class Checkpoint:
     instruments: tuple[InstrumentId, ...]
     rules: Mapping[str, InstrumentRules]
     terms: Mapping[str, object]
+    interval: Interval
 
     @property
     def decision_hash(self) -> str:
@@ -91,7 +95,7 @@ class Checkpoints:
     Parameters
     ----------
     instruments : tuple of InstrumentId
-    interval : timedelta
+    interval : Interval
     day_boundary : str
         As `trading_day` reads it.
     terms : Mapping[str, object]
@@ -102,7 +106,7 @@ class Checkpoints:
     def __init__(
         self,
         instruments: tuple[InstrumentId, ...],
-        interval: timedelta,
+        interval: Interval,
         *,
         day_boundary: str,
         terms: Mapping[str, object],
@@ -114,11 +118,11 @@ class Checkpoints:
         self._terms = terms
         self._actor = actor
         self._due = "the process began"
-        self._left: object = None
+        self._left: _Standing | None = None
 
     def leave(self, state: AccountState, targets: Targets) -> None:
         """Remember how a step leaves the account."""
-        self._left = _standing(state, targets)
+        self._left = _Standing.of(state, targets)
 
     def take(
         self,
@@ -141,7 +145,7 @@ class Checkpoints:
         """
         if state.day is not None and trading_day(batch.closed_at, self._day_boundary) > state.day:
             self._due = self._due or "the trading day began"
-        if self._left is not None and self._left != _standing(state, targets):
+        if self._left is not None and not self._left.leads_to(_Standing.of(state, targets)):
             self._due = self._due or "something other than bars changed the account"
         if not self._due or book.working:
             return None
@@ -151,7 +155,7 @@ class Checkpoints:
             why=self._due,
             state=replace(
                 state,
-                cursor=batch.ts - self._interval,
+                cursor=batch.ts - self._interval.delta,
                 cash=dict(book.holdings.cash),
                 memory={TARGETS: targets.to_plain(), DECISION_HASH: decision_hash},
             ),
@@ -161,6 +165,7 @@ class Checkpoints:
             instruments=self._instruments,
             rules={str(instrument): rules for instrument, rules in book.rules.items()},
             terms=self._terms,
+            interval=self._interval,
         )
         self._due = ""
         return Event(
@@ -177,12 +182,28 @@ class Checkpoints:
         )
 
 
-def _standing(state: AccountState, targets: Targets) -> object:
-    """What only a step changes, unless something outside of it does."""
-    return (
-        tuple((r.cause, r.state, r.until) for r in state.restrictions),
-        state.initial_equity,
-        state.peak_equity,
-        state.day_start_equity,
-        targets.to_plain(),
-    )
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What nothing but a step changes, unless something outside of it does.
+
+    Attributes
+    ----------
+    pauses : bool
+        Whether losses hold the account back: fills between steps may begin that, not end it.
+    """
+
+    restrictions: tuple[tuple[Cause, TradingState], ...]
+    pauses: bool
+    bases: tuple[Decimal, ...]
+    targets: Mapping[str, object]
+
+    @classmethod
+    def of(cls, state: AccountState, targets: Targets) -> _Standing:
+        causes = {r.cause: r.state for r in state.restrictions}
+        pauses = causes.pop(Cause.LOSSES, None) is not None
+        bases = (state.initial_equity, state.peak_equity, state.day_start_equity)
+        return cls(tuple(sorted(causes.items())), pauses, bases, targets.to_plain())
+
+    def leads_to(self, other: _Standing) -> bool:
+        """Whether fills alone can have made the other of it."""
+        return replace(self, pauses=self.pauses or other.pauses) == other

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from autotrader.domain.instruments import InstrumentId
-from autotrader.domain.orders import Order, OrderType, Side, client_order_id, to_step, to_tick
+from autotrader.domain.orders import ZERO, Order, OrderType, Side, client_order_id, to_step, to_tick
 from autotrader.domain.positions import ONE
 from autotrader.trading.book import Book
 from autotrader.trading.exposures import RiskView
@@ -35,6 +35,9 @@ class Decision:
     is_refused: bool = False
 
 
+AS_WANTED = Decision(None, "as wanted")
+
+
 class Deciding:
     """Makes orders for one strategy on one account.
 
@@ -57,6 +60,16 @@ class Deciding:
         """Whether an order decided then may be sent no more; market time."""
         return now > decided_at + self._validity
 
+    def difference(self, instrument: InstrumentId, units: Decimal) -> Decimal:
+        """Signed units, in whole lots, that an order towards these units would trade; zero for none.
+
+        What is less than a lot can be neither bought nor sold; a turn goes through flat.
+        """
+        lot = self._book.rules[instrument].lot
+        held = to_step(self._book.quantity(instrument), lot)
+        wanted = ZERO if held * units < 0 else units
+        return to_step(wanted - held - self._book.pending(instrument), lot)
+
     def towards(
         self,
         instrument: InstrumentId,
@@ -70,17 +83,13 @@ class Deciding:
         """An order that brings the position to these units, or as near as limits allow.
 
         It is a limit order half the price band beyond the last price: it fills at once, and never at
-        a price that nobody looked at. A turn from long to short goes through flat.
+        a price that nobody looked at.
         """
-        rules, price = self._book.rules[instrument], self._book.prices[instrument]
-        held = self._book.quantity(instrument)
-        # What is less than a lot can be neither bought nor sold.
-        held = to_step(held, rules.lot)
-        delta = to_step(units - held - self._book.pending(instrument), rules.lot)
-        if held * units < 0:
-            delta = to_step(-held - self._book.pending(instrument), rules.lot)
+        delta = self.difference(instrument, units)
         if not delta:
-            return Decision(None, "as wanted")
+            return AS_WANTED
+        rules, price = self._book.rules[instrument], self._book.prices[instrument]
+        held = to_step(self._book.quantity(instrument), rules.lot)
         side = Side.of(delta)
         beyond = price * (1 + side.sign * self._limits.price_band * _HALF)
         order = self._order(

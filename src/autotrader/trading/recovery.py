@@ -129,10 +129,6 @@ class Reconciliation:
         trader.take_updates()
         before = len(book.moved.fills)
         for fill in fills:
-            if fill.client_order_id is not None and book.find(fill.client_order_id) is None:
-                known = self._records.order(fill.client_order_id)
-                if known is not None:
-                    book.remember(known)
             trader.hear(fill)
         trader.take_updates()
         return len(book.moved.fills) - before

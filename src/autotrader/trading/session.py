@@ -139,9 +139,11 @@ class TradingSession:
         try:
             while not self._stopping.is_set():
                 coming = coming or asyncio.ensure_future(_next(batches))
-                await asyncio.wait(
-                    {coming, stopping, pump}, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.sleep(0)
+                if not coming.done():  # recorded bars are there at once: nothing need be waited for
+                    await asyncio.wait(
+                        {coming, stopping, pump}, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    )
                 if pump.done():
                     pump.result()  # who does not hear the venue must not trade
                     raise Unreachable("expected updates of the broker without end, have ended")

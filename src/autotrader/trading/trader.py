@@ -28,7 +28,7 @@ from autotrader.trading.accounting import Accounting
 from autotrader.trading.bars import Batch
 from autotrader.trading.breaker import BreakerRules, count_trades, end_expired, mark
 from autotrader.trading.checkpoint import DECISION_HASH, TARGETS, Checkpoints
-from autotrader.trading.deciding import Deciding, Decision
+from autotrader.trading.deciding import AS_WANTED, Deciding, Decision
 from autotrader.trading.desk import OrderDesk
 from autotrader.trading.exposures import RiskView, stop_distance
 from autotrader.trading.forecasting import Forecast, Forecasting
@@ -173,6 +173,7 @@ class Trader:
             self.accounting.adopt(state, events)
 
     def _take_fill(self, fill: Fill) -> None:
+        self._recall(fill.client_order_id)
         try:
             self.book.take_fill(fill)
         except BadData as error:
@@ -185,6 +186,18 @@ class Trader:
         since = self.accounting.state.fills_since
         if since is None or fill.at > since:
             self.accounting.set(fills_since=fill.at)
+
+    def _recall(self, client_order_id: str | None) -> None:
+        """Know an order that ended before this process began: what is traded for it counts for it."""
+        if client_order_id is None or self.book.find(client_order_id) is not None:
+            return
+        try:
+            ended = self._records.order(client_order_id)
+        except Unreachable as error:
+            self.outages.note(Cause.DATABASE, str(error))
+            return
+        if ended is not None:
+            self.book.remember(ended)
 
     # --------------------------------------------------------------------------------- a step
 
@@ -277,18 +290,20 @@ class Trader:
 
     def _decide(self, batch: Batch, forecasts: Mapping[InstrumentId, Forecast]) -> list[Order]:
         state = self.accounting.state
-        view = self._view(batch, forecasts)
+        self._forget_order_times(batch)
         wall = self._clock.now()
         too_late = self._is_late(batch)
         tripped = [r for r in state.restrictions if r.cause.is_breaker]
         if tripped:
             self.targets.forget()
+            view = self._view(batch, forecasts)
             decisions = self._deciding.flatten(view, now=batch.closed_at, wall=wall, why=tripped[0].reason)
             self._note_signals(batch, forecasts, {}, tripped[0].reason)
             return [] if too_late else [d.order for d in decisions if d.order is not None]
         rates = self.book.rates()
         orders: list[Order] = []
         made: dict[InstrumentId, Decision] = {}
+        seen: RiskView | None = None
         for bar in batch.bars:
             rules = self.book.rules[bar.instrument]
             wanted = self.targets.update(
@@ -306,17 +321,22 @@ class Trader:
             if self.book.working_on(bar.instrument):
                 made[bar.instrument] = Decision(None, "an order still works or is in doubt")
                 continue
+            if not self._deciding.difference(bar.instrument, wanted.units):
+                made[bar.instrument] = AS_WANTED
+                continue
+            # Made for the first one that needs it: at most bars nothing is to be traded.
+            seen = seen or self._view(batch, forecasts)
             decision = self._deciding.towards(
                 bar.instrument,
                 wanted.units,
-                view,
+                seen,
                 now=batch.closed_at,
                 wall=wall,
                 why=f"target {wanted.target:+.3f} of its share",
             )
             made[bar.instrument] = decision
             if decision.order is not None:
-                view = view.with_order(decision.order)
+                seen = seen.with_order(decision.order)
                 orders.append(decision.order)
             elif decision.is_refused:
                 self._accept_refusal(bar.instrument, wanted.units)
@@ -353,9 +373,6 @@ class Trader:
             distance = stop_distance(forecast.volatility, self.mandate.holding, self.mandate.interval)
             if distance is not None:
                 stops[instrument] = distance
-        times = self._times()
-        while times and times[0] <= batch.closed_at - _A_DAY:
-            times.pop(0)
         return RiskView.of(
             self.book.holdings,
             self.book.working.values(),
@@ -365,10 +382,15 @@ class Trader:
             rates=self.book.rates(),
             rules=self.book.rules,
             stop_distances=stops,
-            order_times=tuple(times),
+            order_times=tuple(self._times()),
             restrictions=state.restrictions,
             strategy=self.mandate.instruments,
         )
+
+    def _forget_order_times(self, batch: Batch) -> None:
+        times = self._times()
+        while times and times[0] <= batch.closed_at - _A_DAY:
+            times.pop(0)
 
     def _times(self) -> list[datetime]:
         if self._order_times is None:

@@ -189,7 +189,7 @@ async def assemble(
         market_clock=market_clock,
         checkpoints=Checkpoints(
             around.instruments,
-            strategy.interval.delta,
+            strategy.interval,
             day_boundary=trading.day_boundary,
             terms=terms_of(settings),
             actor=actor,

@@ -6,7 +6,6 @@ it is read: JSON, Parquet, and ONNX models.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -93,7 +92,7 @@ class Incident:
         return self.checkpoints[0]
 
 
-_LISTS: dict[str, type] = {
+_LISTS: dict[str, type[Any]] = {
     "checkpoints": Checkpoint,
     "signals": Signal,
     "orders": Order,
@@ -126,10 +125,9 @@ def write_bundle(incident: Incident, path: Path) -> None:
                     bundle.writestr(name, content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        Path(partial).replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
+        Path(partial).unlink(missing_ok=True)
         raise
 
 
@@ -151,10 +149,10 @@ def read_bundle(path: Path) -> Incident:
         written = manifest.get("format") if isinstance(manifest, dict) else None
         raise BadData(f"expected a bundle of format {FORMAT}, was {written}: replay it with its own version")
     _require_digests(path, manifest.get("files"), files)
-    lists = {name: _read_lines(kind, name, files) for name, kind in _LISTS.items()}
+    lists: dict[str, Any] = {name: _read_lines(kind, name, files) for name, kind in _LISTS.items()}
     if not lists["checkpoints"]:
         raise BadData(f"expected a checkpoint in {path}, was none: export it again")
-    facts = from_plain(_Facts, {name: manifest.get(name) for name in _FACTS})
+    facts: Any = from_plain(_Facts, {name: manifest.get(name) for name in _FACTS})
     return Incident(
         **{name: getattr(facts, name) for name in _FACTS},
         **lists,

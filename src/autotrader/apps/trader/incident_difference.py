@@ -20,6 +20,8 @@ from autotrader.features.definitions import BALANCED
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.trading import Signal
 from autotrader.trading.bars import Batch
+from autotrader.trading.checkpoint import Checkpoint
+from autotrader.trading.trader import TOO_LATE
 
 # Causes that a replay brings about itself, out of bars and fills.
 _OWN = frozenset(cause.value for cause in (Cause.DAILY_LOSS, Cause.DRAWDOWN, Cause.LOSSES))
@@ -89,6 +91,10 @@ class Recording:
     def signals(self, batch: Batch) -> Mapping[InstrumentId, Signal]:
         return self._signals.get(batch.ts, {})
 
+    def was_late(self, batch: Batch) -> bool:
+        """Whether the bars came too late to trade on."""
+        return any(signal.outcome.startswith(TOO_LATE) for signal in self.signals(batch).values())
+
     def compare(
         self,
         batch: Batch,
@@ -149,12 +155,15 @@ class Recording:
         )
 
     def _is_from_outside(self, event: Event) -> bool:
-        account = self._incident.account
+        state = self._incident.first.state
+        text = f"{event.key} {event.message}"
+        if state.account not in text and state.strategy_id not in text:
+            return False
         if event.type is EventType.RISK:
-            return event.key.startswith(f"risk-{account}-") and event.data.get("cause") not in _OWN
+            return event.data.get("cause") not in _OWN
         if event.type is EventType.AUDIT:
-            return not event.key.startswith("checkpoint-")
-        return event.type is EventType.RECOVERY
+            return Checkpoint.of(event, state.account) is None
+        return event.type is EventType.RECOVERY and event.key.startswith("recovery-")
 
     def _other_features(
         self, difference: Difference, rows: Mapping[str, NDArray[np.float32]]

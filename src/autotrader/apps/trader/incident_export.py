@@ -18,14 +18,13 @@ from autotrader.adapters.releases import MODEL_FILE, prepare_release
 from autotrader.apps.trader.asking import account_of
 from autotrader.apps.trader.history import COLUMNS, batches_of, look_back, past_in
 from autotrader.apps.trader.incident_bundle import Incident, write_bundle
-from autotrader.config.settings import Settings, StrategySettings
+from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import ConfigurationError, NotFound
 from autotrader.features.definitions import BALANCED
 from autotrader.features.live import LiveFeatures
-from autotrader.plain import from_plain
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventLog, EventType
 from autotrader.ports.holds import Holds
@@ -124,7 +123,7 @@ def _gather(
     if first is None:
         oldest = f"the first is of {known[0].ts:%Y-%m-%d %H:%M}" if known else "there is none"
         raise NotFound(f"expected a checkpoint of account {account} at or before {start}: {oldest}")
-    interval = _interval(first)
+    interval = first.interval
     # Whose hash of all decisions before it is recorded: the next checkpoint, or the account as it is.
     after = next((c for c in known if c.ts >= end), None)
     if after is not None:
@@ -165,10 +164,6 @@ def _gather(
             **{name: version(name) for name in ("numpy", "numba", "onnxruntime")},
         },
     )
-
-
-def _interval(checkpoint: Checkpoint) -> Interval:
-    return from_plain(StrategySettings, checkpoint.terms.get("strategy")).interval
 
 
 def _all(listing: Callable[[str, Page], Sequence[T]], account: str, page: Page) -> list[T]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from autotrader.apps.trader.history import past_in
 from autotrader.config.settings import (
     PaperSettings,
     RiskSettings,
+    Section,
     Settings,
     StrategySettings,
     TradingSettings,
@@ -37,6 +38,8 @@ from autotrader.trading.checkpoint import Checkpoint
 from autotrader.trading.forecasting import EntryScores
 from autotrader.trading.lease_keeping import LeaseKeeper
 from autotrader.trading.trader import Trader
+
+_IN_TIME, _LATE = timedelta(0), timedelta(days=1)
 
 
 class Venue(Broker, Protocol):
@@ -69,14 +72,28 @@ class Rerun:
     clock: BarClock
 
     async def walk(
-        self, venue: Venue, batches: Iterable[Batch], look: Callable[[Batch], bool] = lambda _: True
+        self,
+        venue: Venue,
+        batches: Iterable[Batch],
+        *,
+        look: Callable[[Batch], bool] = lambda _: True,
+        is_late: Callable[[Batch], bool] = lambda _: False,
     ) -> None:
-        """Take bars until they end, or `look`, called after each step, says that it is enough."""
+        """Take bars, and write the account.
+
+        Parameters
+        ----------
+        look : Callable
+            Called after each step; it is over where this says False.
+        is_late : Callable
+            Whether the bars came too late to trade on.
+        """
         listening = asyncio.create_task(self._listen(venue))
         await asyncio.sleep(0)
         try:
             for batch in batches:
                 self.keeper.renew()
+                self.clock.at = batch.closed_at + (_LATE if is_late(batch) else _IN_TIME)
                 await venue.take(batch)
                 await self.trader.step(batch)
                 if not look(batch):
@@ -100,7 +117,7 @@ def terms_in(checkpoint: Checkpoint, settings: Settings, *, home: Path) -> Setti
     BadData
         If they are of another version, in a form that this one does not know.
     """
-    kinds = {
+    kinds: dict[str, type[Section]] = {
         "strategy": StrategySettings,
         "trading": TradingSettings,
         "risk": RiskSettings,

@@ -133,7 +133,7 @@ def trade(
     if window is not None and kind is not BrokerKind.PAPER:
         raise ConfigurationError(f"expected --replay on paper, was on {kind}: real accounts live now")
     name = account or (settings.trading.account if window is None else _replay_account(*window))
-    view = View(enabled=not quiet and sys.stderr.isatty())
+    view = View(settings.risk, enabled=not quiet and sys.stderr.isatty())
     summary = asyncio.run(_trade(ports, kind, name, window, view))
     return command.Result(summary, summary.to_text(), ExitCode.DONE)
 
@@ -215,7 +215,7 @@ async def _trade(
         stack.enter_context(view)
         with _stopped_by_signals(made.session.stop):
             await made.session.run(feed, made.start, made.why)
-    picture = settings.home / "reports" / "trading" / f"{account}.png"
+    picture = settings.home.resolve() / "reports" / "trading" / f"{account}.png"
     return summarise(ports.records, account, picture=picture)
 
 

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autotrader.config.settings import RiskSettings
 from autotrader.domain.errors import BadData
 from autotrader.domain.trading import TradingState
 from autotrader.trading.trader import Trader
@@ -21,9 +22,16 @@ _COLOURS = {TradingState.ACTIVE: "green", TradingState.REDUCING: "yellow", Tradi
 
 
 class View:
-    """A live page on stderr; used as a context manager. Shows nothing where it is not enabled."""
+    """A live page on stderr; used as a context manager. Shows nothing where it is not enabled.
 
-    def __init__(self, *, enabled: bool, console: Console | None = None) -> None:
+    Parameters
+    ----------
+    risk : RiskSettings
+        The limits that it shows.
+    """
+
+    def __init__(self, risk: RiskSettings, *, enabled: bool, console: Console | None = None) -> None:
+        self._risk = risk
         self._live = Live(console=console or Console(stderr=True), auto_refresh=False) if enabled else None
         self._shown = 0.0
 
@@ -45,10 +53,10 @@ class View:
         """Draw the page anew, a few times a second at most."""
         if self._live is not None and time.monotonic() - self._shown >= _PAUSE_SECONDS:
             self._shown = time.monotonic()
-            self._live.update(page(trader), refresh=True)
+            self._live.update(page(trader, self._risk), refresh=True)
 
 
-def page(trader: Trader) -> Group:
+def page(trader: Trader, risk: RiskSettings) -> Group:
     """Account, positions, predictions, orders and limits as they are now."""
     state = trader.accounting.state
     colour = _COLOURS[state.state]
@@ -58,18 +66,31 @@ def page(trader: Trader) -> Group:
         f"bars until {trader.market_now:%Y-%m-%d %H:%M}" if trader.market_now else "no bar yet",
     )
     why = Text("\n".join(restriction.reason for restriction in state.restrictions), style=colour)
-    return Group(head, why, _money(trader), _positions(trader), _orders(trader))
+    return Group(head, why, _money(trader), _limits(trader, risk), _positions(trader), _orders(trader))
 
 
 def _money(trader: Trader) -> Panel:
     state = trader.accounting.state
     pnl, day = state.equity - state.initial_equity, state.equity - state.day_start_equity
-    fall = 1 - state.equity / state.peak_equity if state.peak_equity else 0
-    text = (
-        f"equity {state.equity:,.2f} {state.base_currency}   PnL {pnl:+,.2f}   today {day:+,.2f}   "
-        f"drawdown {fall:.2%}   losses in a row {state.consecutive_losses}"
-    )
+    text = f"equity {state.equity:,.2f} {state.base_currency}   PnL {pnl:+,.2f}   today {day:+,.2f}"
     return Panel(text, title="money", title_align="left")
+
+
+def _limits(trader: Trader, risk: RiskSettings) -> Panel:
+    state = trader.accounting.state
+    lost = max(0.0, float(1 - state.equity / state.day_start_equity)) if state.day_start_equity else 0.0
+    fall = max(0.0, float(1 - state.equity / state.peak_equity)) if state.peak_equity else 0.0
+    try:
+        held = float(1 - trader.book.cash() / state.equity) if state.equity else 0.0
+        exposure = f"{held:.1%}"
+    except BadData:
+        exposure = "not known"
+    text = (
+        f"daily loss {lost:.2%} of {risk.max_daily_loss:.2%}   drawdown {fall:.2%} of {risk.max_drawdown:.2%}   "
+        f"invested {exposure} of {risk.max_strategy:.0%}   "
+        f"losses in a row {state.consecutive_losses} of {risk.halt_losses}"
+    )
+    return Panel(text, title="limits", title_align="left")
 
 
 def _positions(trader: Trader) -> Table:
