@@ -263,6 +263,8 @@ class TwsAccount:
                 self._tell(row["client_id"], self._paid(row))
 
     def _fill(self, order: Row, price: Decimal) -> None:
+        if order in self._late:
+            self._late.remove(order)
         sign, quantity = (1 if order["action"] == "BUY" else -1), order["quantity"]
         self.cash -= sign * quantity * price + self._commission
         self.units[order["symbol"]] = self.units.get(order["symbol"], Decimal(0)) + sign * quantity

@@ -18,6 +18,7 @@ import structlog
 
 from autotrader.adapters.pairs import PairRecorder, pair_of
 from autotrader.adapters.prediction_client import NO_ANSWER, OK, Answer, PredictionClient
+from autotrader.adapters.route_readings import RouteReadings
 from autotrader.domain.errors import Refused, Rejected, Throttled, Unreachable
 from autotrader.domain.rollout import Color
 from autotrader.ports.clock import WallClock
@@ -69,7 +70,7 @@ class RoutedPredictor:
     """
 
     def __init__(self, records: DeploymentRecords, client: PredictionClient, clock: WallClock) -> None:
-        self._records = records
+        self._readings = RouteReadings(records)
         self._client = client
         self._clock = clock
         self._recorder = PairRecorder(records)
@@ -155,7 +156,7 @@ class RoutedPredictor:
         self._recorder.add(watched.rollout_id, pair)
 
     async def _read(self, instrument: str) -> Reading:
-        routing = await asyncio.to_thread(self._records.routing, instrument)
+        routing = await self._readings.of(instrument)
         owner = None if routing is None else routing.route.owner(self._clock.now())
         if routing is None or owner is None:
             raise Refused(f"nobody answers for {instrument}: expected a version that is live, was none")

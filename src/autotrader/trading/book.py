@@ -100,6 +100,8 @@ class Book:
         self._known = dict.fromkeys(known_fills)
         self._finished: dict[str, Order] = {}
         self._closed: list[ClosedTrade] = []
+        self._currencies = {instrument: rule.currency for instrument, rule in rules.items()}
+        self._rates: dict[str, Decimal] | None = None
 
     @property
     def account(self) -> str:
@@ -187,6 +189,7 @@ class Book:
     def mark(self, instrument: InstrumentId, price: Decimal, at: datetime) -> None:
         """Take the last price of an instrument, and the market time that it is of."""
         self.prices[instrument] = price
+        self._rates = None
         self.priced_at[instrument] = at
 
     def fresh_prices(self, now: datetime) -> dict[InstrumentId, Decimal]:
@@ -198,17 +201,19 @@ class Book:
         """Believe the venue's cash: for a person who adopts it, and for an account's first start."""
         self.holdings = replace(self.holdings, cash=dict(account.cash))
 
-    def rates(self) -> dict[str, Decimal]:
-        return self.money.rates(self.rules, self.prices)
+    def rates(self) -> Mapping[str, Decimal]:
+        """As `Money.rates`, at the last prices."""
+        if self._rates is None:
+            self._rates = self.money.rates(self.rules, self.prices)
+        return self._rates
 
     def equity(self) -> Decimal:
         """Cash plus positions at the last prices, base currency; raises BadData as `Holdings.equity`."""
-        currencies = {instrument: rule.currency for instrument, rule in self.rules.items()}
-        return self.holdings.equity(self.prices, currencies, self.rates())
+        return self.holdings.equity(self.prices, self._currencies, self.rates())
 
     def cash(self) -> Decimal:
         """All cash, base currency."""
-        return replace(self.holdings, positions={}).equity({}, {}, self.rates())
+        return Holdings(self.account, self.holdings.cash).equity({}, {}, self.rates())
 
     def quantity(self, instrument: InstrumentId) -> Decimal:
         return self.holdings.position(instrument).quantity

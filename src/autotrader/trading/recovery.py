@@ -17,7 +17,7 @@ from autotrader.domain.trading import Cause, RecoveryKind, TradingState
 from autotrader.ports.broker import Broker
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventType
-from autotrader.ports.trading import Control, Discrepancy, Recovery, Restriction, TradingRecords
+from autotrader.ports.trading import Control, Discrepancy, Recovery, Restriction
 from autotrader.trading.broker_calls import BrokerCalls
 from autotrader.trading.disagreement import settle
 from autotrader.trading.outages import Outages
@@ -38,7 +38,6 @@ class Reconciliation:
     trader : Trader
     broker : Broker
     calls : BrokerCalls
-    records : TradingRecords
     outages : Outages
     clock : WallClock
     major : Decimal
@@ -51,7 +50,6 @@ class Reconciliation:
         trader: Trader,
         broker: Broker,
         calls: BrokerCalls,
-        records: TradingRecords,
         outages: Outages,
         clock: WallClock,
         *,
@@ -61,7 +59,6 @@ class Reconciliation:
         self._trader = trader
         self._broker = broker
         self._calls = calls
-        self._records = records
         self._outages = outages
         self._clock = clock
         self._major = major

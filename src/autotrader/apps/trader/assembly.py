@@ -200,7 +200,6 @@ async def assemble(
         trader,
         broker,
         calls,
-        records,
         outages,
         clock,
         major=trading.major_discrepancy,

@@ -66,8 +66,9 @@ PATIENCE = Patience()
 class IbkrSource:
     """Bars of trades, through a running TWS or Gateway.
 
-    Each page is one UTC day. The session takes `client_id` or, where another client has it, one of
-    the next `CLIENT_IDS - 1`.
+    Each page is one UTC day. The session takes the first free one of the `CLIENT_IDS` ids that follow
+    `client_id`, which itself is for orders alone: the trader has one id, and must never wait for it
+    because somebody reads bars.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ class IbkrSource:
 
     async def _connect(self) -> Session:
         client = library.load(self._settings.library)
-        first = self._settings.client_id
+        first = self._settings.client_id + 1
         for client_id in range(first, first + CLIENT_IDS):
             session = Session(
                 client,

@@ -44,7 +44,7 @@ EVERYTHING = Page(limit=100_000)
 SILENT = START + 31 * MINUTE  # nobody answers
 ABSENT = START + 47 * MINUTE  # no bar of one instrument came
 REFUSED = START + 60 * MINUTE  # the venue rejects the first order from here on
-NEW_DAY = START + 120 * MINUTE
+NEW_DAY = START + 119 * MINUTE  # of the bars that close as the trading day begins
 MINUTES = 200
 
 

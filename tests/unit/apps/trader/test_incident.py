@@ -380,7 +380,7 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(place: Place, tmp_path: 
 
 def test_a_window_that_cannot_be_exported_says_why(place: Place, tmp_path: Path) -> None:
     out = tmp_path / "b.zip"
-    with pytest.raises(NotFound, match="at or before .* the first is of 2024-01-02 00:00"):
+    with pytest.raises(NotFound, match=r"at or before .* the first is of 2024-01-02 00:00"):
         place.export(out, start=START - timedelta(days=1))
     with pytest.raises(ConfigurationError, match="start before the end"):
         place.export(out, start=START, end=START)
@@ -394,7 +394,7 @@ def test_bars_that_are_not_in_the_lake_yet_are_asked_for(tmp_path: Path) -> None
         commit_key="gone", venue="binance", instruments=[ETH.symbol], start=START + 9 * MINUTE, end=None
     )
     with pytest.raises(
-        NotFound, match="21 bars in the lake .* ETHUSDT of 2024-01-02 00:09: run data_pipeline"
+        NotFound, match=r"21 bars in the lake.*ETHUSDT of 2024-01-02 00:09: run data_pipeline"
     ):
         place.export(tmp_path / "b.zip")
 

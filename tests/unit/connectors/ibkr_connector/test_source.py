@@ -247,14 +247,14 @@ async def test_a_bar_in_progress_is_not_returned(gateway: TwsGateway) -> None:
 
 @pytest.mark.parametrize("name", library.LIBRARIES)
 async def test_a_taken_client_id_gives_way_to_the_next(gateway: TwsGateway, name: str) -> None:
-    gateway.taken_client_ids = {17, 18}
+    gateway.taken_client_ids = {18, 19}
     async with connected(gateway, name=name) as source:
         assert len(opens(await fetch(source))) == SESSION_BARS
-        assert gateway.connected_client_ids == [19]
+        assert gateway.connected_client_ids == [20]
 
 
 async def test_no_free_client_id_is_said_at_once(gateway: TwsGateway) -> None:
-    gateway.taken_client_ids = set(range(17, 17 + CLIENT_IDS))
+    gateway.taken_client_ids = set(range(18, 18 + CLIENT_IDS))
     async with connected(gateway) as source:
         with pytest.raises(Unreachable, match="client id"):
             await fetch(source)
@@ -280,7 +280,7 @@ async def test_closing_frees_the_client_id(gateway: TwsGateway) -> None:
         await source.test_connection()
     async with connected(gateway) as source:
         assert (await source.test_connection()).ok
-        assert gateway.connected_client_ids == [17]
+        assert gateway.connected_client_ids == [18]
 
 
 async def test_the_gateway_s_clock_is_compared_with_ours(gateway: TwsGateway) -> None:
