@@ -197,7 +197,9 @@ class Reconciliation:
             ),
             (_adopted(control, comparison.discrepancies, change, self._clock.now()),),
         )
-        await self.run(RecoveryKind.MANUAL, f"adopted by {control.actor}: {control.reason}")
+        why = f"adopted by {control.actor}: {control.reason}"
+        trader.accounting.lift(Cause.RECONCILIATION, why, actor=control.actor)
+        await self.run(RecoveryKind.MANUAL, why)
         return f"adopted {len(comparison.discrepancies)} differences worth {change:+,.2f}"
 
     def _adopt_position(self, found: Discrepancy, control: Control) -> None:
