@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import math
 import random
+import shutil
+import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +24,7 @@ from autotrader.adapters.paper_rules import assumed_rules
 from autotrader.adapters.process_owner import has_ended, this_process
 from autotrader.apps.trader.assembly import Assembled, Surroundings, assemble, make_keeper
 from autotrader.apps.trader.history import PastBars
+from autotrader.apps.trader.trade import PaperFeed
 from autotrader.config.settings import Settings
 from autotrader.db.engine import open_database
 from autotrader.db.trading_records import SqlTradingRecords
@@ -131,6 +137,15 @@ def past_of(batches: Iterable[Batch], until: datetime) -> dict[InstrumentId, Pas
     }
 
 
+@functools.cache
+def _migrated() -> Path:
+    """An empty database that is up to date, made once."""
+    folder = Path(tempfile.mkdtemp(prefix="autotrader-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    open_database(f"sqlite:///{folder}/autotrader.db").dispose()
+    return folder / "autotrader.db"
+
+
 @dataclass
 class World:
     """One account's surroundings, kept on disk: a trader can be started in it again and again."""
@@ -141,6 +156,7 @@ class World:
     predictor: Scores = field(default_factory=lambda: Scores(turning))
     settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
     account: str = "main"
+    start: datetime = START
     durable: bool = False
     wrap: Callable[[PaperBroker], Broker] = lambda broker: broker
     clock: WallClock = field(default_factory=SystemWallClock)
@@ -149,14 +165,15 @@ class World:
     has_ended: Callable[[str], bool] = has_ended
 
     def __post_init__(self) -> None:
-        self.records: TradingRecords = SqlTradingRecords(
-            open_database(f"sqlite:///{self.folder}/autotrader.db")
-        )
+        database = self.folder / "autotrader.db"
+        if not database.exists():
+            shutil.copy(_migrated(), database)
+        self.records: TradingRecords = SqlTradingRecords(open_database(f"sqlite:///{database}"))
 
     @property
     def live(self) -> list[Batch]:
         """The bars to be traded."""
-        return [batch for batch in self.bars if batch.ts >= START]
+        return [batch for batch in self.bars if batch.ts >= self.start]
 
     def paper(self) -> PaperBroker:
         """The venue, as it remembers itself."""
@@ -198,7 +215,7 @@ class World:
     ) -> Assembled:
         """A trader under the lease."""
         state = self.records.state(self.account)
-        cursor = state.cursor if state and state.cursor else START - MINUTE
+        cursor = state.cursor if state and state.cursor else self.start - MINUTE
         return await assemble(
             self.settings,
             self.around,
@@ -219,15 +236,20 @@ class World:
         before_each: Callable[[Batch], None] = lambda _: None,
         watch: Callable[[Trader], None] = lambda _: None,
         bars: Sequence[Batch] | None = None,
+        stopped_by: signal.Signals | None = None,
+        feed: Feed | None = None,
     ) -> Assembled:
         """Go through the bars that the account has not dealt with, and stop in order."""
         keeper = await self.keeper()
         paper = self.paper()
         async with paper:
             made = await self.assembled(keeper, self.wrap(paper), watch)
+            if stopped_by is not None:
+                asyncio.get_running_loop().add_signal_handler(stopped_by, made.session.stop)
             cursor = made.trader.accounting.state.cursor
-            feed: Feed = ListFeed(bars or self.live, paper, cursor, before_each)
-            await made.session.run(feed, made.start, made.why)
+            self.session = made.session
+            given: Feed = ListFeed(bars or self.live, paper, cursor, before_each)
+            await made.session.run(PaperFeed(feed, paper) if feed else given, made.start, made.why)
         return made
 
     def run(self, **options: object) -> Assembled:

@@ -198,26 +198,22 @@ class Container:
 
         return BarStream(source, self.settings.binance, self.market_clock, self.wall_clock)
 
-    def broker(self, venue: Venue) -> OpenBroker:
+    def broker(self, venue: Venue, account: str) -> OpenBroker:
         """The account at the venue; raises Refused or ConfigurationError where it may not be opened."""
-        trading = self.settings.trading
+        live = self.settings.trading.live
         match venue:
             case Venue.BINANCE:
                 from autotrader.connectors.binance_ws.broker import BinanceBroker
 
-                return BinanceBroker(self.settings.binance, trading, self.wall_clock)
+                return BinanceBroker(self.settings.binance, self.wall_clock, account=account, live=live)
             case Venue.IBKR:
                 from autotrader.connectors.ibkr_connector.broker import IbkrBroker
 
-                return IbkrBroker(
-                    self.settings.ibkr, self.wall_clock, account=trading.account, live=trading.live
-                )
+                return IbkrBroker(self.settings.ibkr, self.wall_clock, account=account, live=live)
             case Venue.OANDA:
                 from autotrader.connectors.oanda.broker import OandaBroker
 
-                return OandaBroker(
-                    self.settings.oanda, self.wall_clock, account=trading.account, live=trading.live
-                )
+                return OandaBroker(self.settings.oanda, self.wall_clock, account=account, live=live)
 
     def decoder(self, venue: Venue) -> PageDecoder:
         """Reads the venue's raw pages; needs no connection."""

@@ -19,7 +19,7 @@ from autotrader.apps.exchange.faults import Fault, FaultKind
 from autotrader.apps.exchange.market import CANDLES
 from autotrader.apps.exchange.server import StandInExchange, running
 from autotrader.apps.exchange.signatures import KEY, SECRET
-from autotrader.config.settings import BinanceSettings, TradingSettings
+from autotrader.config.settings import BinanceSettings
 from autotrader.connectors.binance_ws.broker import BinanceBroker
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.ports.broker import Broker
@@ -76,7 +76,7 @@ class BinanceHarness:
         self._http = http
 
     def broker(self) -> AbstractAsyncContextManager[Broker]:
-        return BinanceBroker(settings_of(self.exchange), TradingSettings(), SystemWallClock())
+        return BinanceBroker(settings_of(self.exchange), SystemWallClock(), account="main", live=False)
 
     def now(self) -> datetime:
         return self.exchange.clock.now()

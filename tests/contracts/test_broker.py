@@ -19,7 +19,7 @@ import pytest
 from autotrader.domain.errors import NotFound, Rejected, Throttled, Unreachable
 from autotrader.domain.orders import Fill, Order, OrderStatus, OrderType, Side, client_order_id, to_tick
 from autotrader.ports.broker import Broker, Update, VenueOrder
-from tests.brokers import binance, ibkr, oanda
+from tests.brokers import binance, ibkr, oanda, paper
 from tests.brokers.harness import BrokerHarness, HarnessFactory, Misbehaviour
 
 HARNESSES: dict[str, HarnessFactory] = {
@@ -27,6 +27,7 @@ HARNESSES: dict[str, HarnessFactory] = {
     "ibkr": ibkr.harness,
     "ibkr by ib_insync": ibkr.harness_of_ancestor,
     "oanda": oanda.harness,
+    "paper": paper.harness,
 }
 CASH = Decimal(100_000)
 SOON = 5.0  # seconds, for what a stand-in does in milliseconds

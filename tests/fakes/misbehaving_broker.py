@@ -46,28 +46,37 @@ class Fault(StrEnum):
     DROPPED_FILL = "dropped_fill"
 
 
-# Asked at every call, by its name, and at every fill that is told, by `fill`: what goes wrong with it.
-Script = Callable[[str], Fault | None]
-OF_FILLS = (Fault.DUPLICATE_FILL, Fault.DROPPED_FILL)
+# Asked at every call, by its name and the client id that it is about, and at every fill that is told, by
+# `fill` and the fill's id: what goes wrong with it.
+Script = Callable[[str, str], Fault | None]
 
 
 def in_order(faults: Mapping[int, Fault]) -> Script:
     """Faults by the number of the call, fills counted with them."""
     asked = Counter[str]()
 
-    def script(_: str) -> Fault | None:
+    def script(_: str, __: str) -> Fault | None:
         asked["calls"] += 1
         return faults.get(asked["calls"] - 1)
 
     return script
 
 
-def seeded(seed: int, share: float, faults: Sequence[Fault] = tuple(Fault)) -> Script:
-    """A share of all calls goes wrong, each in one of these ways."""
-    chance = random.Random(seed)
+def by_name(seed: int, share: float, faults: Mapping[str, Sequence[Fault]]) -> Script:
+    """A share of orders and fills has a fault of its own, whenever it is asked for: also after a restart.
 
-    def script(_: str) -> Fault | None:
-        return chance.choice(list(faults)) if chance.random() < share else None
+    Parameters
+    ----------
+    faults : Mapping
+        The faults that each call may have.
+    """
+
+    def script(call: str, name: str) -> Fault | None:
+        possible = faults.get(call)
+        if not possible:
+            return None
+        chance = random.Random(f"{seed} {call} {name}")
+        return chance.choice(possible) if chance.random() < share else None
 
     return script
 
@@ -139,13 +148,15 @@ class MisbehavingBroker:
         return [o for o in listed if o.client_order_id not in self._afterlife.said_cancelled]
 
     async def order(self, order: Order) -> VenueOrder | None:
-        return self._seen(await self._answer(self._begin("order"), self._broker.order(order)))
+        return self._seen(
+            await self._answer(self._begin("order", order.client_order_id), self._broker.order(order))
+        )
 
     async def fills(self, instruments: Sequence[InstrumentId], since: datetime) -> Sequence[Fill]:
         return await self._answer(self._begin("fills"), self._broker.fills(instruments, since))
 
     async def submit(self, order: Order) -> VenueOrder:
-        fault = self._begin("submit")
+        fault = self._begin("submit", order.client_order_id)
         if fault is Fault.REJECTED:
             self.done[fault] += 1
             raise Rejected("expected an order that the venue likes, was another")
@@ -154,7 +165,7 @@ class MisbehavingBroker:
         return await self._answer(fault, self._broker.submit(order))
 
     async def cancel(self, order: Order) -> VenueOrder | None:
-        fault = self._begin("cancel")
+        fault = self._begin("cancel", order.client_order_id)
         if fault is Fault.LATE_FILL:
             found = await self._broker.order(order)
             if found is not None and found.status is OrderStatus.OPEN:
@@ -167,7 +178,7 @@ class MisbehavingBroker:
         # Closed at once, and not when garbage is collected: it says whether anybody listens.
         async with aclosing(cast("AsyncGenerator[Update]", self._broker.updates())) as updates:
             async for update in updates:
-                fault = self._script("fill") if isinstance(update, Fill) else None
+                fault = self._script("fill", update.fill_id) if isinstance(update, Fill) else None
                 if fault is Fault.DROPPED_FILL:
                     self.done[fault] += 1
                     self._gaps += 1
@@ -180,9 +191,9 @@ class MisbehavingBroker:
     async def keep_alive(self, seconds: float) -> bool:
         return await self._broker.keep_alive(seconds)
 
-    def _begin(self, name: str) -> Fault | None:
+    def _begin(self, name: str, about: str = "") -> Fault | None:
         """What goes wrong with this call, unless it is over with that at once."""
-        fault = self._script(name)
+        fault = self._script(name, about)
         if fault is Fault.NEVER_ARRIVED:
             self.done[fault] += 1
             raise Unreachable(f"expected an answer to {name}, was a broken connection")

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 Json = dict[str, Any]
+FOUR_PLACES = Decimal("0.0001")  # of money, as the venue rounds it
 MADE = {"MARKET": "MARKET_ORDER", "LIMIT": "LIMIT_ORDER"}
 
 
@@ -62,7 +63,7 @@ class OandaAccount:
         self.orders: dict[str, Json] = {}
         self.balance = cash
         self._commission = commission
-        self._held: dict[str, tuple[Decimal, Decimal]] = {}
+        self._trades: list[Json] = []
         self._before: Json = {}
         self._faults: deque[AccountFault] = deque()
         self._changed = threading.Condition(threading.RLock())
@@ -150,7 +151,9 @@ class OandaAccount:
             self._before = self._snapshot()
             order["state"] = "FILLED"
             instrument = order["instrument"]
-            self.balance += self._hold(instrument, units, price) - self._commission
+            profit = self._hold(instrument, units, price)
+            paid = (profit * self._home_factor(instrument, profit)).quantize(FOUR_PLACES)
+            self.balance += paid - self._commission
             about = {"tradeID": str(len(self.transactions) + 1), "units": str(units), "price": str(price)}
             return self._add(
                 {
@@ -160,8 +163,11 @@ class OandaAccount:
                     "instrument": instrument,
                     "units": str(units),
                     "price": str(price),
+                    "pl": str(paid),
+                    "quotePL": str(profit),
                     "commission": str(self._commission),
                     "financing": "0.0000",
+                    "accountBalance": str(self.balance),
                     "tradeOpened": about,
                 }
             )
@@ -180,12 +186,12 @@ class OandaAccount:
 
     def between(self, first: int, last: int, kind: str | None) -> list[Json]:
         with self._changed:
-            return [t for t in self.transactions[first - 1 : last] if kind in {None, t["type"]}]
+            return [t for t in self.transactions[first - 1 : last] if _is_of(kind, t)]
 
     def since(self, start: datetime, kind: str | None) -> list[Json]:
         with self._changed:
             found = [t for t in self.transactions if datetime.fromisoformat(t["time"]) >= start]
-            return [t for t in found if kind in {None, t["type"]}]
+            return [t for t in found if _is_of(kind, t)]
 
     def told(self) -> Iterator[Json]:
         """What a new stream tells, until it is ended."""
@@ -232,17 +238,44 @@ class OandaAccount:
         client = {"clientOrderID": order["client"]} if order["client"] else {}
         return self._add({"type": "ORDER_CANCEL", "orderID": order["id"], **client, "reason": reason})
 
+    def finance(self, costs: dict[str, Decimal]) -> None:
+        """What holding each instrument has cost since yesterday is taken off the balance."""
+        with self._changed:
+            self.balance -= sum(costs.values())
+            self._add(
+                {
+                    "type": "DAILY_FINANCING",
+                    "financing": str(-sum(costs.values())),
+                    "accountBalance": str(self.balance),
+                    "positionFinancings": [
+                        {"instrument": name, "financing": str(-cost)} for name, cost in costs.items()
+                    ],
+                }
+            )
+
     def _hold(self, instrument: str, units: Decimal, price: Decimal) -> Decimal:
-        """Take units in, and give back what closing others has realised."""
-        held, average = self._held.get(instrument, (Decimal(0), Decimal(0)))
-        if held * units >= 0:
-            total = held + units
-            self._held[instrument] = (total, (held * average + units * price) / total)
-            return Decimal(0)
-        closing = min(abs(units), abs(held)) * (1 if held > 0 else -1)
-        rest = held + units
-        self._held[instrument] = (rest, average if held * rest > 0 else price)
-        return closing * (price - average)
+        """Take units in, and give back what closing others, oldest first, has realised."""
+        realised, rest = Decimal(0), units
+        for trade in [t for t in self._trades if t["instrument"] == instrument]:
+            held = trade["units"]
+            if held * rest >= 0:
+                break
+            closing = min(abs(rest), abs(held)) * (1 if held > 0 else -1)
+            realised += closing * (price - trade["price"])
+            trade["units"], rest = held - closing, rest + closing
+            if not trade["units"]:
+                self._trades.remove(trade)
+        if rest:
+            trade_id = str(len(self.transactions) + 1)
+            self._trades.append({"id": trade_id, "instrument": instrument, "units": rest, "price": price})
+        return realised
+
+    def _home_factor(self, instrument: str, profit: Decimal) -> Decimal:
+        """Dollars for a unit of the quote currency; the venue keeps half a percent of them."""
+        if instrument.endswith("_USD"):
+            return Decimal(1)
+        share = Decimal("0.995") if profit > 0 else Decimal("1.005")
+        return share / self.prices[f"USD_{instrument.rpartition('_')[2]}"]
 
     def _add(self, transaction: Json) -> Json:
         added = {
@@ -259,8 +292,11 @@ class OandaAccount:
     def _snapshot(self) -> Json:
         nothing = {"units": "0"}
         positions = []
-        for instrument, (units, average) in self._held.items():
-            side = {"units": str(units), "averagePrice": str(average)} if units else nothing
+        for instrument in sorted({trade["instrument"] for trade in self._trades}):
+            trades = [trade for trade in self._trades if trade["instrument"] == instrument]
+            units = sum(trade["units"] for trade in trades)
+            average = sum(trade["units"] * trade["price"] for trade in trades) / units
+            side = {"units": str(units), "averagePrice": str(round(average, 5))}
             long, short = (side, nothing) if units > 0 else (nothing, side)
             positions.append({"instrument": instrument, "long": long, "short": short})
         orders = [{key: o[key] for key in o if key != "client"} for o in self.pending()]
@@ -270,9 +306,21 @@ class OandaAccount:
             "balance": str(self.balance),
             "positions": positions,
             "orders": orders,
-            "trades": [],
+            "trades": [
+                {
+                    "id": trade["id"],
+                    "instrument": trade["instrument"],
+                    "currentUnits": str(trade["units"]),
+                    "price": str(trade["price"]),
+                }
+                for trade in self._trades
+            ],
         }
         return {"account": account, "lastTransactionID": self.last}
+
+
+def _is_of(kinds: str | None, transaction: Json) -> bool:
+    return kinds is None or transaction["type"] in kinds.split(",")
 
 
 def _now() -> str:

@@ -77,7 +77,7 @@ class PaperBroker:
         self._fills: list[Fill] = []
         self._taken_until: datetime | None = None
         self._updates: asyncio.Queue[Update] = asyncio.Queue()
-        self._is_listened_to = False
+        self.is_listened_to = False
         for entries in journal.read():
             for entry in entries:
                 self._apply(entry)
@@ -113,7 +113,7 @@ class PaperBroker:
                     if fill is not None:
                         entries.append(_plain_fill(fill))
             self._write(entries)
-        if self._is_listened_to:
+        if self.is_listened_to:
             await self._updates.join()
 
     def _fill(self, order: VenueOrder, limit: Decimal | None, bar: Bar, ts: datetime) -> Fill | None:
@@ -190,13 +190,13 @@ class PaperBroker:
         return self._orders.get(order.client_order_id)
 
     async def updates(self) -> AsyncIterator[Update]:
-        self._is_listened_to = True
+        self.is_listened_to = True
         try:
             while True:
                 yield await self._updates.get()
                 self._updates.task_done()
         finally:
-            self._is_listened_to = False
+            self.is_listened_to = False
 
     async def keep_alive(self, seconds: float) -> bool:  # noqa: ARG002 - the port's
         """False: an order here works for as long as bars come, which end with the trader."""
@@ -233,7 +233,7 @@ class PaperBroker:
         self._journal.append(entries)
         for entry in entries:
             for update in self._apply(entry):
-                if self._is_listened_to:
+                if self.is_listened_to:
                     self._updates.put_nowait(update)
 
     def _apply(self, entry: Mapping[str, Any]) -> Sequence[Update]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from autotrader.domain.errors import NotFound, Rejected
-from autotrader.domain.instruments import InstrumentId, InstrumentRules, Venue
+from autotrader.domain.instruments import InstrumentId, InstrumentRules, Venue, balance_currency
 from autotrader.domain.orders import Fill, Order, OrderStatus
 from autotrader.domain.positions import Holdings
 from autotrader.ports.broker import Update, VenueAccount, VenueOrder
@@ -101,7 +101,9 @@ class RecordedBroker:
             self._coming.remove(fill)
             self._told.append(fill)
             self._holdings, _ = self._holdings.after(
-                fill, currency=rules.currency, base_currency=rules.base_currency
+                fill,
+                currency=rules.currency,
+                base_currency=balance_currency(fill.instrument, rules),
             )
             self._updates.put_nowait(fill)
             word = self._words.get(fill.client_order_id or "")

@@ -9,7 +9,14 @@ from pydantic import BaseModel, SecretStr
 
 from autotrader import command
 from autotrader.config.settings import Settings
-from autotrader.domain.errors import ExitCode
+from autotrader.domain.errors import (
+    AutotraderError,
+    ConfigurationError,
+    ExitCode,
+    Refused,
+    Rejected,
+    Unreachable,
+)
 from autotrader.ports.credentials import (
     CredentialCheck,
     CredentialChecks,
@@ -41,6 +48,41 @@ def verify_credentials(*, settings: Settings, checks: CredentialChecks) -> comma
     lines = [f"{r.name:<{width}}  {r.state.value:<11}  {r.reason}" for r in reports]
     data = {"worst": worst, "credentials": reports}
     return command.Result(data, "\n".join(lines), EXIT_CODES[worst])
+
+
+# What keeps real orders from being sent, by what a check found.
+_OBJECTIONS: dict[CredentialState, type[AutotraderError]] = {
+    CredentialState.UNUSED: ConfigurationError,
+    CredentialState.UNREACHABLE: Unreachable,
+    CredentialState.MISSING: ConfigurationError,
+    CredentialState.WRONG: Rejected,
+    CredentialState.FORBIDDEN: Refused,
+}
+
+
+async def require_confirmed(name: str, settings: Settings, checks: CredentialChecks) -> CredentialReport:
+    """Ask one service whether its credential is good, for whoever is about to send orders with it.
+
+    Parameters
+    ----------
+    name : str
+        Of the service, as its check is named.
+
+    Raises
+    ------
+    Refused
+        If the credential may withdraw.
+    Rejected, ConfigurationError, Unreachable
+        If it is wrong or missing, or the service did not say: what is not confirmed sends no order.
+    """
+    (check,) = (check for check in checks() if check.name == name)
+    report = _without(_secrets_of(settings), await check.verify())
+    objection = _OBJECTIONS.get(report.state)
+    if objection is not None:
+        raise objection(
+            f"expected a confirmed credential of {name} before any order, was {report.state}: {report.reason}"
+        )
+    return report
 
 
 async def _verify_all(checks: Sequence[CredentialCheck]) -> list[CredentialReport]:

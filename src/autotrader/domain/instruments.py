@@ -71,7 +71,7 @@ class InstrumentRules:
     currency : str
         Quote currency.
     base_currency : str or None
-        What a unit is, where units are money themselves (`BTC` of BTCUSDT): fees may be taken in it.
+        What a unit is, where units are money themselves (`BTC` of BTCUSDT, `USD` of USD_JPY).
     shortable : bool
     borrow_bps_per_day : Decimal
         Cost of a short position.
@@ -84,3 +84,12 @@ class InstrumentRules:
     base_currency: str | None = None
     shortable: bool = False
     borrow_bps_per_day: Decimal = Decimal(0)
+
+
+def balance_currency(instrument: InstrumentId, rules: InstrumentRules) -> str | None:
+    """The currency whose balance at the venue is the instrument's position, and that fees may be taken in.
+
+    Only on a spot market: units of foreign exchange are money, too, but held on margin, beside the
+    balance of that currency.
+    """
+    return rules.base_currency if ASSET_CLASS_OF[instrument.venue] is AssetClass.CRYPTO else None

@@ -273,6 +273,8 @@ class ReconciliationThresholds:
     cash_tolerance: Decimal = Decimal("0.01")
     # IB sends positions and cash some seconds after the execution that changed them, without a date.
     settling: timedelta = timedelta(seconds=10)
+    # IB refreshes cash every three minutes (reqAccountUpdates): until then a difference may be a fill's.
+    cash_lag: timedelta = timedelta(minutes=5)
     # Answers that cannot be concluded from (a snapshot older than our newest fill), in a row: a minute
     # apart, a venue that still cannot say what we hold is a reason to open nothing.
     attempts: int = 3

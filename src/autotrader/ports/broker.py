@@ -133,9 +133,12 @@ class Broker(Protocol):
 
 
 class Brokers(Protocol):
-    """Opens an account at a venue; whoever asked uses it as an async context manager."""
+    """Opens an account at a venue; whoever asked uses it as an async context manager.
 
-    def __call__(self, venue: Venue) -> OpenBroker: ...
+    `account` is our name of it, which its fills bear.
+    """
+
+    def __call__(self, venue: Venue, account: str) -> OpenBroker: ...
 
 
 class OpenBroker(Broker, Protocol):

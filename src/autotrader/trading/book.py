@@ -8,8 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from autotrader.domain.errors import BadData
-from autotrader.domain.instruments import InstrumentId, InstrumentRules
+from autotrader.domain.errors import BadData, ConfigurationError
+from autotrader.domain.instruments import InstrumentId, InstrumentRules, balance_currency
 from autotrader.domain.orders import ZERO, Fill, Order, OrderStatus
 from autotrader.domain.positions import ClosedTrade, Holdings
 from autotrader.domain.thresholds import RISK
@@ -40,18 +40,31 @@ class Money:
         """Base currency per unit of every currency that a price tells.
 
         An instrument that trades a currency against the base (USD_JPY, or EUR_USD for a base of
-        USD) gives its rate; what no price tells is absent, and using it is an error.
+        USD) gives its rate, in as many steps as it takes (EUR_JPY and USD_JPY); what no price tells
+        is absent, and using it is an error.
         """
         known = dict.fromkeys({self.base, *self.same}, Decimal(1))
-        for instrument, rule in rules.items():
-            price = prices.get(instrument)
-            if price is None or rule.base_currency is None:
-                continue
-            if rule.currency in known and rule.base_currency not in known:
-                known[rule.base_currency] = price * known[rule.currency]
-            elif rule.base_currency in known and rule.currency not in known:
-                known[rule.currency] = known[rule.base_currency] / price
+        before = 0
+        while before < len(known):
+            before = len(known)
+            for instrument, rule in rules.items():
+                price = prices.get(instrument)
+                if price is None or rule.base_currency is None:
+                    continue
+                if rule.currency in known and rule.base_currency not in known:
+                    known[rule.base_currency] = price * known[rule.currency]
+                elif rule.base_currency in known and rule.currency not in known:
+                    known[rule.currency] = known[rule.base_currency] / price
         return known
+
+    def require_rates(self, rules: Mapping[InstrumentId, InstrumentRules]) -> None:
+        """Raise ConfigurationError where the prices of these instruments cannot tell what each is paid in."""
+        known = self.rates(rules, dict.fromkeys(rules, Decimal(1)))
+        if unknown := sorted({rule.currency for rule in rules.values()} - known.keys()):
+            raise ConfigurationError(
+                f"expected instruments that tell what {', '.join(unknown)} is worth in {self.base}, were "
+                f"{', '.join(map(str, rules))}: trade one of {self.base} against it, too"
+            )
 
 
 @dataclass
@@ -149,7 +162,7 @@ class Book:
         self.holdings, trade = self.holdings.after(
             fill,
             currency=rules.currency,
-            base_currency=rules.base_currency,
+            base_currency=balance_currency(fill.instrument, rules),
             fee_rate=self._fee_rate(fill, rules),
             dust=rules.lot,
         )
@@ -233,7 +246,7 @@ class Book:
         return moved
 
     def _fee_rate(self, fill: Fill, rules: InstrumentRules) -> Decimal:
-        if not fill.fee or fill.fee_currency in {rules.currency, rules.base_currency}:
+        if not fill.fee or fill.fee_currency in {rules.currency, balance_currency(fill.instrument, rules)}:
             return Decimal(1)
         rates = self.rates()
         try:

@@ -72,6 +72,11 @@ class Checkpoint:
         """Of all decisions before these bars."""
         return str(self.state.memory.get(DECISION_HASH, ""))
 
+    @property
+    def first_close(self) -> datetime:
+        """Of these bars: what was decided or filled before it is in the checkpoint."""
+        return self.ts + self.interval.delta
+
     @classmethod
     def of(cls, event: Event, account: str) -> Checkpoint | None:
         """The account's checkpoint that an event tells; None where it tells of something else.
@@ -120,9 +125,9 @@ class Checkpoints:
         self._due = "the process began"
         self._left: _Standing | None = None
 
-    def leave(self, state: AccountState, targets: Targets) -> None:
+    def leave(self, state: AccountState) -> None:
         """Remember how a step leaves the account."""
-        self._left = _Standing.of(state, targets)
+        self._left = _Standing.of(state)
 
     def take(
         self,
@@ -145,7 +150,7 @@ class Checkpoints:
         """
         if state.day is not None and trading_day(batch.closed_at, self._day_boundary) > state.day:
             self._due = self._due or "the trading day began"
-        if self._left is not None and not self._left.leads_to(_Standing.of(state, targets)):
+        if self._left is not None and not self._left.leads_to(_Standing.of(state)):
             self._due = self._due or "something other than bars changed the account"
         if not self._due or book.working:
             return None
@@ -195,14 +200,13 @@ class _Standing:
     restrictions: tuple[tuple[Cause, TradingState], ...]
     pauses: bool
     bases: tuple[Decimal, ...]
-    targets: Mapping[str, object]
 
     @classmethod
-    def of(cls, state: AccountState, targets: Targets) -> _Standing:
+    def of(cls, state: AccountState) -> _Standing:
         causes = {r.cause: r.state for r in state.restrictions}
         pauses = causes.pop(Cause.LOSSES, None) is not None
         bases = (state.initial_equity, state.peak_equity, state.day_start_equity)
-        return cls(tuple(sorted(causes.items())), pauses, bases, targets.to_plain())
+        return cls(tuple(sorted(causes.items())), pauses, bases)
 
     def leads_to(self, other: _Standing) -> bool:
         """Whether fills alone can have made the other of it."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from autotrader.domain.errors import Refused, Rejected, Throttled, Unreachable
+from autotrader.domain.errors import Rejected, Throttled, Unreachable
 from autotrader.domain.orders import Order, OrderStatus
 from autotrader.ports.broker import Broker
 from autotrader.ports.clock import WallClock
@@ -90,8 +90,7 @@ class OrderDesk:
         Refused
             If the lease is not held: nothing was sent.
         """
-        if not self._keeper.is_held:
-            raise Refused(f"expected to hold the lease on {order.account}, was lost: {order.client_order_id}")
+        self._keeper.require()
         doubt = self._doubts.setdefault(order.client_order_id, Doubt(handed_over=self._clock.monotonic()))
         if self._is_closed and not doubt.attempts:
             self._doubts.pop(order.client_order_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from autotrader.domain.errors import Refused
+from autotrader.domain.errors import Refused, Unreachable
 from autotrader.ports.clock import WallClock
 from autotrader.ports.trading import Lease, TradingRecords
 
@@ -122,6 +122,23 @@ class LeaseKeeper:
             self._lease = None
             raise
         self._renewed = asked
+
+    def require(self) -> None:
+        """Return while it is held for sure; after a long pause the store is asked first.
+
+        Raises
+        ------
+        Refused
+            If somebody else has it, or nobody can say.
+        """
+        if self.is_held:
+            return
+        try:
+            self.renew()
+        except Unreachable as error:
+            raise Refused(f"expected the lease on {self._account}, was not able to renew it: {error}") from error
+        if not self.is_held:
+            raise Refused(f"expected the lease on {self._account} for long enough, was too slow to renew it")
 
     def release(self) -> None:
         """Give it back, so that the next owner need not wait."""

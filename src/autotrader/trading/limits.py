@@ -122,7 +122,8 @@ def judge(
         if order.quantity > room:
             wish = f"{order.side} {order.quantity} {order.instrument}"
             why = _explain(limit, view, limits, exposure)
-            reason = f"{limit}: expected to {order.side} {max(room, ZERO)} at most, was to {wish}: {why}"
+            most = to_step(max(room, ZERO), rules.lot)
+            reason = f"{limit}: expected to {order.side} {most} at most, was to {wish}: {why}"
             return RiskVerdict(False, reason, limit, evidence)
     for limit, objection in _objections(order, view, limits, rules, exposure, flattening=flattening):
         if objection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from autotrader.domain.errors import ConfigurationError
 from autotrader.domain.orders import ZERO
@@ -16,6 +16,18 @@ from autotrader.trading.book import Book
 # Contract: a heartbeat older than this, of an account that says it is running, is a crash. One that
 # is younger is a crash, too, once the lease is ours: its owner is gone and said nothing.
 STALE_HEARTBEAT = timedelta(minutes=5)
+
+
+_BEGUN_AT = "begun_at"
+
+
+def begun_at(state: AccountState) -> datetime | None:
+    """By the venue's clock, when its cash was taken as what the account begins with.
+
+    What was traded until then is in that cash. None of accounts that began before this was kept.
+    """
+    known = state.memory.get(_BEGUN_AT)
+    return datetime.fromisoformat(known) if isinstance(known, str) else None
 
 
 def opened(
@@ -59,6 +71,7 @@ def opened(
             day_start_equity=equity,
             equity=equity,
             cash=dict(book.holdings.cash),
+            memory={_BEGUN_AT: account.at.isoformat()},
         )
         if equity <= ZERO:
             raise ConfigurationError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from autotrader.domain.instruments import ASSET_CLASS_OF, AssetClass, InstrumentId, InstrumentRules, Venue
+from autotrader.domain.instruments import InstrumentId, InstrumentRules, Venue, balance_currency
 from autotrader.domain.orders import ZERO, Order, OrderStatus, Side
 from autotrader.domain.positions import Holdings
 from autotrader.domain.thresholds import RECONCILIATION
@@ -241,9 +241,9 @@ def _cash(
 def _balances(rules: Mapping[InstrumentId, InstrumentRules]) -> dict[str, InstrumentId]:
     """Currencies whose balance is the position of an instrument: those of a spot market."""
     return {
-        rule.base_currency: instrument
+        currency: instrument
         for instrument, rule in rules.items()
-        if rule.base_currency is not None and ASSET_CLASS_OF[instrument.venue] is AssetClass.CRYPTO
+        if (currency := balance_currency(instrument, rule)) is not None
     }
 
 

@@ -14,15 +14,17 @@ from autotrader.domain.errors import BadData, DependencyError, Refused
 from autotrader.domain.orders import ZERO, Fill, OrderStatus, Side
 from autotrader.domain.thresholds import RECONCILIATION
 from autotrader.domain.trading import Cause, RecoveryKind, TradingState
-from autotrader.ports.broker import Broker
+from autotrader.ports.broker import Broker, VenueAccount
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.trading import Control, Discrepancy, Recovery, Restriction
 from autotrader.trading.broker_calls import BrokerCalls
 from autotrader.trading.disagreement import settle
+from autotrader.trading.opening import begun_at
 from autotrader.trading.outages import Outages
 from autotrader.trading.reconciliation import Comparison, Ours, Theirs, Yardstick, compare
 from autotrader.trading.trader import Trader
+from autotrader.trading.untold_cash import take_untold
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,7 @@ class Reconciliation:
         self._major = major
         self._actor = actor
         self._unsure = 0
+        self._told: set[str] = set()
         self.newest: Comparison | None = None
 
     async def run(self, kind: RecoveryKind, reason: str) -> Recovery | None:
@@ -80,7 +83,7 @@ class Reconciliation:
         began = self._clock.monotonic()
         try:
             adopted = await self._bring_in()
-            comparison, more = await self._compare()
+            comparison, account, more = await self._compare()
             adopted += more
         except DependencyError as error:
             self._outages.note(Cause.BROKER, str(error))
@@ -93,11 +96,17 @@ class Reconciliation:
         self._unsure = 0 if not comparison.unsure else self._unsure + 1
         attempt = self._unsure if kind is RecoveryKind.CONTINUOUS else RECONCILIATION.attempts
         accounting = self._trader.accounting
+        found, told = comparison.discrepancies, self._take_untold(comparison, account)
+        if told:
+            comparison = Comparison()
         state, events = settle(
             accounting.state, comparison, attempt=attempt, now=self._clock.now(), actor=self._actor
         )
+        # What lasts is told once, however often it is looked at.
+        events = tuple(event for event in events if event.key not in self._told)
+        self._told = set() if comparison.agrees else self._told | {event.key for event in events}
         accounting.adopt(state, events)
-        if kind is RecoveryKind.CONTINUOUS and not adopted and not events:
+        if kind is RecoveryKind.CONTINUOUS and not adopted and not events and not told:
             return None
         recovery = Recovery(
             id=uuid4().hex,
@@ -106,7 +115,7 @@ class Reconciliation:
             at=self._clock.now(),
             seconds=self._clock.monotonic() - began,
             adopted_fills=adopted,
-            discrepancies=comparison.discrepancies,
+            discrepancies=found,
             resolved=comparison.agrees,
             reason=reason,
         )
@@ -125,12 +134,33 @@ class Reconciliation:
         fills = await self._calls("fills", lambda: self._broker.fills(instruments, since))
         trader.take_updates()
         before = len(book.moved.fills)
+        begun = begun_at(state)
         for fill in fills:
-            trader.hear(fill)
+            if begun is None or fill.at > begun:
+                trader.hear(fill)
         trader.take_updates()
         return len(book.moved.fills) - before
 
-    async def _compare(self) -> tuple[Comparison, int]:
+    def _take_untold(self, comparison: Comparison, account: VenueAccount) -> bool:
+        """Whether all that differs is cash that moved without a message, and is in the books now."""
+        accounting, book = self._trader.accounting, self._trader.book
+        taken = take_untold(
+            comparison,
+            book.holdings,
+            accounting.state,
+            venue=self._broker.venue,
+            at=account.at,
+            most=self._major,
+            now=self._clock.now(),
+            actor=self._actor,
+        )
+        if taken is None:
+            return False
+        book.holdings, state, events = taken
+        accounting.adopt(state, events)
+        return True
+
+    async def _compare(self) -> tuple[Comparison, VenueAccount, int]:
         """What the venue says beside what we know, and how many fills were new meanwhile."""
         trader, book = self._trader, self._trader.book
         instruments = tuple(sorted({*book.rules, *book.holdings.positions}))
@@ -150,7 +180,7 @@ class Reconciliation:
             finished=frozenset(book.finished),
             newest_fill=trader.accounting.state.fills_since,
         )
-        return compare(ours, Theirs(self._broker.venue, account, listed), yardstick), adopted
+        return compare(ours, Theirs(self._broker.venue, account, listed), yardstick), account, adopted
 
     def _restrict_unknown(self, reason: str) -> None:
         self._trader.accounting.restrict(
@@ -171,9 +201,7 @@ class Reconciliation:
         """
         trader, book = self._trader, self._trader.book
         try:
-            comparison, _ = await self._compare()
-            instruments = tuple(sorted({*book.rules, *book.holdings.positions}))
-            account = await self._calls("the account", lambda: self._broker.account(instruments))
+            comparison, account, _ = await self._compare()
         except DependencyError as error:
             raise Refused(f"expected the venue to say what is in the account, was {error}") from error
         if comparison.unsure:

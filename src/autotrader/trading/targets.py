@@ -103,6 +103,12 @@ class Targets:
         """Want what is held, whatever the strategy said, until its next opinion."""
         self._wanted[instrument] = replace(self.of(instrument), units=units)
 
+    def give_up(self, instrument: InstrumentId, units: Decimal) -> None:
+        """Want so many units less of what is wanted long: the venue has kept them."""
+        wanted = self.of(instrument)
+        if wanted.units > 0:
+            self._wanted[instrument] = replace(wanted, units=max(wanted.units - units, ZERO))
+
     def forget(self) -> None:
         """Want nothing."""
         self._wanted.clear()

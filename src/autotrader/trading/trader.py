@@ -18,7 +18,7 @@ from decimal import Decimal
 import structlog
 
 from autotrader.domain.errors import BadData, Unreachable
-from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.instruments import InstrumentId, balance_currency
 from autotrader.domain.orders import Fill, Order, OrderStatus
 from autotrader.domain.trading import Cause, TradingState
 from autotrader.ports.broker import Update
@@ -175,7 +175,7 @@ class Trader:
     def _take_fill(self, fill: Fill) -> None:
         self._recall(fill.client_order_id)
         try:
-            self.book.take_fill(fill)
+            is_new = self.book.take_fill(fill)
         except BadData as error:
             self.accounting.restrict(
                 Restriction(
@@ -183,6 +183,9 @@ class Trader:
                 )
             )
             return
+        if is_new and fill.fee_currency == balance_currency(fill.instrument, self.book.rules[fill.instrument]):
+            # Bought anew it would cost another fee, and so on.
+            self.targets.give_up(fill.instrument, fill.fee)
         since = self.accounting.state.fills_since
         if since is None or fill.at > since:
             self.accounting.set(fills_since=fill.at)
@@ -234,7 +237,7 @@ class Trader:
             self.book.add(order)
             self._times().append(order.decided_at)
         await self._write_and_send(orders, batch.closed_at, arrived)
-        self._checkpoints.leave(self.accounting.state, self.targets)
+        self._checkpoints.leave(self.accounting.state)
 
     async def _settle_working(self, batch: Batch) -> None:
         """Take back what has worked for a bar: what is still wanted is ordered anew, at today's price."""
@@ -476,7 +479,8 @@ class Trader:
         Refused
             If the lease is lost.
         """
-        self.accounting.set(memory={TARGETS: self.targets.to_plain(), DECISION_HASH: self._hash})
+        kept = self.accounting.state.memory
+        self.accounting.set(memory={**kept, TARGETS: self.targets.to_plain(), DECISION_HASH: self._hash})
         try:
             self.accounting.write()
         except Unreachable as error:

@@ -61,6 +61,7 @@ def played(
 ) -> tuple[RecordedBroker, list[Update]]:
     """The venue after something was done with it, and what it told meanwhile."""
     heard: list[Update] = []
+    note = heard.append
 
     async def run() -> RecordedBroker:
         holdings = Holdings("main", {"USDT": Decimal(100)})
@@ -75,7 +76,7 @@ def played(
 
             async def listen() -> None:
                 async for update in venue.updates():
-                    heard.append(update)
+                    note(update)
 
             listening = asyncio.create_task(listen())
             await asyncio.sleep(0)

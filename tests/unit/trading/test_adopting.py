@@ -56,7 +56,7 @@ def world(tmp_path: Path) -> World:
 
 def test_a_deposit_halts_until_it_is_adopted_and_is_no_profit(world: World) -> None:
     before = world.records.state("main")
-    world.wrap = lambda paper: Elsewhere(paper, "5000")  # type: ignore[assignment,return-value]
+    world.wrap = lambda paper: Elsewhere(paper, "5000")
     world.run(bars=world.live[:15])
     halted = world.records.state("main")
     assert before is not None
@@ -87,7 +87,7 @@ def test_a_deposit_halts_until_it_is_adopted_and_is_no_profit(world: World) -> N
 def test_an_adopted_position_is_held_until_the_strategy_has_an_opinion(world: World) -> None:
     held = world.records.holdings("main").position(BTC).quantity
     lot = Decimal("0.01")
-    world.wrap = lambda paper: Elsewhere(paper, units={BTC: lot * 300})  # type: ignore[assignment,return-value]
+    world.wrap = lambda paper: Elsewhere(paper, units={BTC: lot * 300})
     asked(world, ControlKind.ADOPT)
     world.run(bars=world.live[:11])
     found = world.records.holdings("main").position(BTC).quantity

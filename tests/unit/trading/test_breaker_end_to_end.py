@@ -124,7 +124,7 @@ def test_what_works_is_cancelled_before_the_account_is_flattened(tmp_path: Path)
             return await super().cancel(order)
 
     def wrapped(paper: PaperBroker) -> Broker:
-        return Watched(paper, lambda _: None)  # type: ignore[return-value]
+        return Watched(paper, lambda *_: None)  # type: ignore[return-value]
 
     bars = falling(world, Cause.DAILY_LOSS, Decimal("0.0501"), 2)
     # The strategy turns to the other side a bar before: its order finds no volume, and works.
@@ -158,7 +158,8 @@ def test_it_survives_a_restart_and_only_a_person_with_a_reason_ends_it(
     assert state_of(world).state is TradingState.HALTED
     for n in range(2):
         control = world.records.control(f"c{n}")
-        assert control is not None and control.answer.startswith("refused")
+        assert control is not None
+        assert control.answer.startswith("refused")
 
     world.records.ask(Control("c9", "main", ControlKind.RESUME, "ada", "looked at it", world.clock.now()))
     world.run(bars=bars[22:])

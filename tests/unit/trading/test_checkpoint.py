@@ -82,7 +82,7 @@ class Account:
             batch, self.state, self.book, self.targets, decision_hash="abc", now=NOW
         )
         self.state = replace(self.state, day=batch.closed_at.date(), cursor=self.at)
-        self.checkpoints.leave(self.state, self.targets)
+        self.checkpoints.leave(self.state)
         return event
 
     def restrict(self, cause: Cause) -> None:
@@ -167,7 +167,7 @@ def test_while_an_order_works_a_checkpoint_waits() -> None:
     assert account.step() is not None
 
 
-@pytest.mark.parametrize("change", ["restriction", "lifted", "base", "target"])
+@pytest.mark.parametrize("change", ["restriction", "lifted", "base"])
 def test_what_changes_between_steps_has_one(change: str) -> None:
     account = Account()
     if change == "lifted":
@@ -180,8 +180,6 @@ def test_what_changes_between_steps_has_one(change: str) -> None:
             account.state = replace(account.state, restrictions=())
         case "base":
             account.state = replace(account.state, peak_equity=Decimal(99))
-        case "target":
-            account.targets.hold(BTC, Decimal(3))
     told = account.step()
     assert told is not None
     assert "something other than bars" in told.message

@@ -24,7 +24,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from autotrader.adapters.paper_broker import PaperBroker
 from autotrader.adapters.paper_journal import PaperJournal
 from autotrader.config.settings import Settings
-from autotrader.db.engine import open_database
 from autotrader.domain.errors import DependencyError
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.orders import ZERO, Order, OrderStatus, Side
@@ -37,7 +36,7 @@ from tests.fakes.clocks import SettableClock
 from tests.fakes.misbehaving_broker import Afterlife, Fault, MisbehavingBroker, in_order
 from tests.trading import BTC, ETH, START, World, walk
 
-EXAMPLES = int(os.environ.get("AUTOTRADER_TEST_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("AUTOTRADER_TEST_EXAMPLES", "20"))
 WALL = datetime(2026, 11, 21, tzinfo=UTC)
 ALL = Page(limit=100_000)
 CASH = Decimal(100_000)
@@ -120,7 +119,6 @@ class Traders(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        shutil.copy(_migrated(), self.folder / "autotrader.db")
         self.clock = SettableClock(WALL)
         self.lives = 0
         self.world = World(
@@ -288,18 +286,6 @@ class Traders(RuleBasedStateMachine):
         return self.records.orders("main", ALL)
 
 
-def _migrated() -> Path:
-    """A database that is up to date, made once."""
-    if not _TEMPLATE:
-        folder = Path(tempfile.mkdtemp())
-        open_database(f"sqlite:///{folder}/autotrader.db").dispose()
-        _TEMPLATE.append(folder / "autotrader.db")
-    return _TEMPLATE[0]
-
-
-_TEMPLATE: list[Path] = []
-
-
 @pytest.fixture(autouse=True)
 def _journals_may_die(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.trading.PaperJournal", MortalJournal)
@@ -314,7 +300,7 @@ def test_lives_of_a_trader(home: Path) -> None:
             max_examples=EXAMPLES,
             stateful_step_count=6,
             deadline=None,
-            derandomize=EXAMPLES <= 30,
+            derandomize=EXAMPLES <= 20,
             suppress_health_check=list(HealthCheck),
         ),
     )

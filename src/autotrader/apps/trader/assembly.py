@@ -134,7 +134,8 @@ async def assemble(
     Raises
     ------
     ConfigurationError
-        If the account is another strategy's, venue's or currency's.
+        If the account is another strategy's, venue's or currency's, or no rate leads from an
+        instrument's currency to the base currency.
     DependencyError
         If broker or database do not answer.
     """
@@ -143,6 +144,7 @@ async def assemble(
     calls = BrokerCalls()
     money = Money(trading.base_currency, frozenset(trading.same_as_base))
     rules = await calls("instrument rules", lambda: broker.rules(around.instruments))
+    money.require_rates(rules)
     book = _book(records, around.account, rules, money, past, strategy.interval)
     account = await calls("the account", lambda: broker.account(around.instruments))
     state, start, why = opened(

@@ -13,7 +13,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from autotrader.apps.trader.history import batches_of
 from autotrader.command import to_plain
 from autotrader.domain.errors import BadData, NotFound
 from autotrader.domain.orders import Fill, Order
@@ -28,6 +29,7 @@ from autotrader.domain.positions import ClosedTrade
 from autotrader.plain import from_plain
 from autotrader.ports.events import Event
 from autotrader.ports.trading import EquityPoint, Signal
+from autotrader.trading.bars import Batch
 from autotrader.trading.checkpoint import Checkpoint
 
 T = TypeVar("T")
@@ -90,6 +92,11 @@ class Incident:
     def first(self) -> Checkpoint:
         """Where a replay begins."""
         return self.checkpoints[0]
+
+    def batches(self, checkpoint: Checkpoint, until: datetime) -> Iterator[Batch]:
+        """Bars from a checkpoint on that opened before `until`."""
+        window = self.bars.filter(pl.col("ts") >= checkpoint.ts, pl.col("ts") < until)
+        return batches_of(window, checkpoint.interval)
 
 
 _LISTS: dict[str, type[Any]] = {

@@ -23,8 +23,8 @@ from autotrader.trading.bars import Batch
 from autotrader.trading.checkpoint import Checkpoint
 from autotrader.trading.trader import TOO_LATE
 
-# Causes that a replay brings about itself, out of bars and fills.
-_OWN = frozenset(cause.value for cause in (Cause.DAILY_LOSS, Cause.DRAWDOWN, Cause.LOSSES))
+# What an account brings about by its own trading; the rest is put in force from outside.
+OWN_CAUSES = frozenset({Cause.DAILY_LOSS, Cause.DRAWDOWN, Cause.LOSSES})
 
 
 class What(StrEnum):
@@ -160,7 +160,7 @@ class Recording:
         if state.account not in text and state.strategy_id not in text:
             return False
         if event.type is EventType.RISK:
-            return event.data.get("cause") not in _OWN
+            return event.data.get("cause") not in OWN_CAUSES
         if event.type is EventType.AUDIT:
             return Checkpoint.of(event, state.account) is None
         return event.type is EventType.RECOVERY and event.key.startswith("recovery-")

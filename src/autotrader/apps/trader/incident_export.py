@@ -133,11 +133,10 @@ def _gather(
         decision_hash = str(state.memory.get("decision_hash", ""))
     if until <= first.ts:
         raise NotFound(f"expected decisions of account {account} from {start} on, were none")
-    from_close = first.ts + interval.delta
     decided = Page(start=first.ts, end=until)
     signals = sorted(_all(records.signals, account, decided), key=lambda s: (s.ts, s.instrument))
     bars = _bars(store, first, interval, until, signals)
-    orders = _all(records.orders, account, Page(start=from_close - _A_DAY, end=until + _AN_INSTANT))
+    orders = _all(records.orders, account, Page(start=first.first_close - _A_DAY, end=until + _AN_INSTANT))
     return Incident(
         account=account,
         start=start,
@@ -151,9 +150,9 @@ def _gather(
         signals=tuple(signals),
         orders=tuple(sorted(orders, key=lambda order: (order.decided_at, order.client_order_id))),
         fills=tuple(reversed(_all(records.fills, account, Page(start=first.ts - _A_DAY, end=until)))),
-        trades=tuple(reversed(_all(records.trades, account, Page(start=from_close, end=until)))),
+        trades=tuple(reversed(_all(records.trades, account, Page(start=first.first_close, end=until)))),
         equity=tuple(
-            reversed(_all(records.equity, account, Page(start=from_close, end=until + _AN_INSTANT)))
+            reversed(_all(records.equity, account, Page(start=first.first_close, end=until + _AN_INSTANT)))
         ),
         events=tuple(reversed(list(_events(events, first.at, now if after is None else after.at)))),
         models={},

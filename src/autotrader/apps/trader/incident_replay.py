@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-
-import polars as pl
 
 from autotrader import command
 from autotrader.adapters.clocks import SystemWallClock
 from autotrader.adapters.model_predictor import ModelPredictor
-from autotrader.adapters.paper_broker import PaperBroker
-from autotrader.adapters.paper_journal import PaperJournal
 from autotrader.adapters.recorded_broker import RecordedBroker
 from autotrader.adapters.releases import MODEL_FILE
-from autotrader.apps.trader.history import batches_of
 from autotrader.apps.trader.incident_answers import RecordedAnswers, open_model
 from autotrader.apps.trader.incident_bundle import Incident, read_bundle
 from autotrader.apps.trader.incident_difference import Difference, Recording, What
 from autotrader.apps.trader.incident_run import Rerun, begin_again, holdings_in, rules_in, terms_in
+from autotrader.apps.trader.incident_what_if import what_if
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import ExitCode, NotFound
 from autotrader.domain.instruments import Venue
-from autotrader.domain.orders import Fill, Order
-from autotrader.domain.positions import ClosedTrade
-from autotrader.domain.trading import Cause
-from autotrader.ports.trading import EquityPoint, Page
+from autotrader.domain.orders import Fill
 from autotrader.trading.bars import Batch
 from autotrader.trading.checkpoint import Checkpoint
-from autotrader.trading.performance import measure
-
-# What an account brings about by its own trading; the rest is put in force from outside.
-_OWN = frozenset({Cause.DAILY_LOSS, Cause.DRAWDOWN, Cause.LOSSES})
-_ALL = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -77,56 +63,6 @@ class Replayed:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one way to decide; base currency.
-
-    Attributes
-    ----------
-    max_drawdown : float or None
-        Largest fall from a peak within the window, fraction of the peak.
-    """
-
-    orders: int
-    fills: int
-    trades: int
-    pnl: Decimal
-    max_drawdown: float | None
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What happened beside what another model would have done, on paper."""
-
-    account: str
-    start: datetime
-    until: datetime
-    model: str
-    currency: str
-    happened: Outcome
-    would_have: Outcome
-    interventions: tuple[str, ...]
-
-    def to_text(self) -> str:
-        """For a terminal."""
-        rows = [
-            ("orders", f"{self.happened.orders:,}", f"{self.would_have.orders:,}"),
-            ("fills", f"{self.happened.fills:,}", f"{self.would_have.fills:,}"),
-            ("trades", f"{self.happened.trades:,}", f"{self.would_have.trades:,}"),
-            (f"PnL, {self.currency}", f"{self.happened.pnl:+,.2f}", f"{self.would_have.pnl:+,.2f}"),
-            ("drawdown", _percent(self.happened.max_drawdown), _percent(self.would_have.max_drawdown)),
-        ]
-        lines = [
-            f"account {self.account}, {self.start:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} UTC",
-            f"  {'':<12}{'happened':>16}  {self.model + ', on paper':>24}",
-            *(f"  {name:<12}{was:>16}  {would:>24}" for name, was, would in rows),
-        ]
-        if self.interventions:
-            lines.append("  not played back, for it came from outside:")
-            lines += [f"    {told}" for told in self.interventions]
-        return "\n".join(lines)
-
-
 def incident_replay(*, file: Path, model: str | None = None, settings: Settings) -> command.Result:
     """Decide again on the bars of an incident: as then, or with another model.
 
@@ -146,7 +82,7 @@ def incident_replay(*, file: Path, model: str | None = None, settings: Settings)
     with tempfile.TemporaryDirectory(prefix="autotrader-replay-") as folder:
         if model is not None:
             predictor = _model(incident, model, settings)
-            compared = asyncio.run(_what_if(incident, predictor, model, settings, Path(folder)))
+            compared = asyncio.run(what_if(incident, predictor, model, settings, Path(folder)))
             return command.Result(compared, compared.to_text())
         replayed = asyncio.run(_as_then(incident, settings, Path(folder)))
     code = ExitCode.DONE if replayed.equal else ExitCode.FAILED
@@ -181,7 +117,7 @@ async def _as_then(incident: Incident, settings: Settings, folder: Path) -> Repl
         )
         stretch = _Stretch(recording, rerun, venue, answers)
         await rerun.walk(
-            venue, _batches(incident, checkpoint, until), look=stretch.look, is_late=recording.was_late
+            venue, incident.batches(checkpoint, until), look=stretch.look, is_late=recording.was_late
         )
         bars, orders = bars + stretch.bars, orders + len(venue.submitted)
         replayed, difference = rerun.trader.decision_hash, stretch.difference
@@ -235,7 +171,7 @@ class _Stretch:
 
 
 def _recorded_venue(incident: Incident, checkpoint: Checkpoint) -> RecordedBroker:
-    begin = _first_close(checkpoint)
+    begin = checkpoint.first_close
     orders = [order for order in incident.orders if order.decided_at >= begin]
     ours = {order.client_order_id for order in orders}
     return RecordedBroker(
@@ -257,91 +193,6 @@ def _is_adopted(fill: Fill) -> bool:
     return fill.client_order_id is None and fill.venue_order_id is None
 
 
-def _first_close(checkpoint: Checkpoint) -> datetime:
-    """What was decided or filled earlier is in the checkpoint."""
-    return checkpoint.ts + checkpoint.interval.delta
-
-
-def _batches(incident: Incident, checkpoint: Checkpoint, until: datetime) -> Iterator[Batch]:
-    window = incident.bars.filter(pl.col("ts") >= checkpoint.ts, pl.col("ts") < until)
-    return batches_of(window, checkpoint.interval)
-
-
-# --------------------------------------------------------------------------- with another model
-
-
-async def _what_if(
-    incident: Incident, predictor: ModelPredictor, model: str, settings: Settings, folder: Path
-) -> Compared:
-    """From the first checkpoint to the end, with nobody and nothing that intervenes."""
-    checkpoint = incident.first
-    terms = terms_in(checkpoint, settings, home=folder)
-    account = checkpoint.state.account
-    # That the account may be held back by something that ended later says nothing of the model.
-    own = tuple(r for r in checkpoint.state.restrictions if r.cause in _OWN)
-    paper = PaperBroker(
-        account,
-        Venue(checkpoint.state.venue),
-        currency=checkpoint.state.base_currency,
-        rules=rules_in(checkpoint),
-        settings=terms.paper,
-        journal=PaperJournal(folder / "paper.jsonl", durable=False),
-        clock=SystemWallClock(),
-        holdings=holdings_in(checkpoint),
-    )
-    async with paper:
-        rerun = await begin_again(
-            checkpoint,
-            replace(checkpoint.state, restrictions=own),
-            terms,
-            bars=incident.bars,
-            orders=incident.orders,
-            venue=paper,
-            predictor=predictor,
-            entry_scores=predictor,
-        )
-        await rerun.walk(paper, _batches(incident, checkpoint, incident.until))
-    begin, everything = _first_close(checkpoint), Page(limit=_ALL)
-    records = rerun.records
-    return Compared(
-        account=account,
-        start=checkpoint.ts,
-        until=incident.until,
-        model=Path(model).name,
-        currency=checkpoint.state.base_currency,
-        happened=_outcome(
-            checkpoint, begin, incident.orders, incident.fills, incident.trades, incident.equity
-        ),
-        would_have=_outcome(
-            checkpoint,
-            begin,
-            records.orders(account, everything),
-            records.fills(account, everything),
-            records.trades(account, everything),
-            records.equity(account, everything),
-        ),
-        interventions=Recording(incident).interventions(incident.until),
-    )
-
-
-def _outcome(
-    checkpoint: Checkpoint,
-    begin: datetime,
-    orders: Sequence[Order],
-    fills: Sequence[Fill],
-    trades: Sequence[ClosedTrade],
-    points: Sequence[EquityPoint],
-) -> Outcome:
-    last = max(points, key=lambda point: point.at)
-    return Outcome(
-        orders=sum(order.decided_at >= begin for order in orders),
-        fills=sum(fill.at >= begin for fill in fills),
-        trades=sum(trade.closed_at >= begin for trade in trades),
-        pnl=last.equity - checkpoint.state.equity,
-        max_drawdown=measure(points, (), rates={}).max_drawdown,
-    )
-
-
 def _model(incident: Incident, model: str, settings: Settings) -> ModelPredictor:
     """By version, out of the bundle or of what was served here; or out of a file."""
     content = incident.models.get(model)
@@ -356,10 +207,6 @@ def _model(incident: Incident, model: str, settings: Settings) -> ModelPredictor
             )
         content = path.read_bytes()
     return open_model(content, model)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2%}"
 
 
 if __name__ == "__main__":

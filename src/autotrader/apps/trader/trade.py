@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ from autotrader.apps.trader.summary import TradingSummary, summarise
 from autotrader.apps.trader.view import View
 from autotrader.config.serving_token import serving_token
 from autotrader.config.settings import BrokerKind, Settings
+from autotrader.config.verify_credentials import require_confirmed
 from autotrader.data.bars import BarStore
 from autotrader.data.calendars import is_open
 from autotrader.data.lake import Lake
@@ -44,6 +46,7 @@ from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.features.live import warm_up
 from autotrader.ports.broker import Broker, Brokers
 from autotrader.ports.clock import MarketClock, WallClock
+from autotrader.ports.credentials import CredentialChecks
 from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.events import EventLog
 from autotrader.ports.holds import Holds
@@ -71,6 +74,7 @@ class Ports:
     decoders: PageDecoders
     streams: BarStreams
     brokers: Brokers
+    checks: CredentialChecks
     postbox: Postbox
 
 
@@ -93,6 +97,7 @@ def trade(
     decoders: PageDecoders,
     streams: BarStreams,
     brokers: Brokers,
+    checks: CredentialChecks,
     postbox: Postbox,
 ) -> command.Result:
     """Trade on the predictions of whoever is live, within limits, until told to stop.
@@ -104,8 +109,9 @@ def trade(
     Parameters
     ----------
     broker : BrokerKind
-        Default: the setting. Others than paper give real orders; where they would cost real money,
-        AUTOTRADER_TRADING__LIVE must be set.
+        Default: the setting. Others than paper give real orders: the venue must confirm the credential
+        first, and deny that it may withdraw; where orders would cost real money,
+        AUTOTRADER_TRADING__LIVE must be set, too.
     replay : START END
         Trade the recorded bars in between, on paper, as fast as they come.
     account : str
@@ -127,6 +133,7 @@ def trade(
         decoders=decoders,
         streams=streams,
         brokers=brokers,
+        checks=checks,
         postbox=postbox,
     )
     window = _window(replay)
@@ -161,6 +168,10 @@ async def _trade(
     settings = ports.settings
     venue = _VENUES.get(kind, settings.venues[0])
     instruments = of_venue([i for i in settings.instruments() if i.venue is venue])
+    if not instruments:
+        raise ConfigurationError(f"expected instruments of {venue} to trade, were none: AUTOTRADER_VENUES")
+    if kind is not BrokerKind.PAPER:
+        await require_confirmed(venue.value, settings, ports.checks)
     source = "live"
     if window is not None or ports.market_clock.is_replay:
         source = settings.binance.source
@@ -183,7 +194,7 @@ async def _trade(
             paper = await stack.enter_async_context(_paper(ports, around, venue, past))
             broker, feed = paper, PaperFeed(feed, paper)
         else:
-            broker = await stack.enter_async_context(ports.brokers(venue))
+            broker = await stack.enter_async_context(ports.brokers(venue, account))
         client = await stack.enter_async_context(PredictionClient(serving_token(settings)))
         predictor = RoutedPredictor(ports.deployment, client, ports.wall_clock)
         await stack.enter_async_context(predictor)
@@ -213,6 +224,9 @@ async def _trade(
             watch=_watchers(view.show, metrics.take),
         )
         stack.enter_context(view)
+        # What is there by now stays: going through all of it for garbage takes half a second.
+        gc.collect()
+        gc.freeze()
         with _stopped_by_signals(made.session.stop):
             await made.session.run(feed, made.start, made.why)
     picture = settings.home.resolve() / "reports" / "trading" / f"{account}.png"

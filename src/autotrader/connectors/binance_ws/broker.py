@@ -11,7 +11,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from autotrader.config.settings import BinanceSettings, TradingSettings
+from autotrader.config.settings import BinanceSettings
 from autotrader.connectors.binance_ws.account_client import AccountClient
 from autotrader.connectors.binance_ws.account_messages import rules_of
 from autotrader.connectors.binance_ws.account_stream import AccountStream
@@ -57,9 +57,11 @@ class BinanceBroker:
     ----------
     settings : BinanceSettings
         `recv_window_ms` is how long the venue may take a request for.
-    trading : TradingSettings
-        `account` names the fills; `live` allows orders that cost money.
     wall_clock : WallClock
+    account : str
+        Our name of the account.
+    live : bool
+        Whether orders may cost money.
 
     Raises
     ------
@@ -71,14 +73,16 @@ class BinanceBroker:
 
     venue = Venue.BINANCE
 
-    def __init__(self, settings: BinanceSettings, trading: TradingSettings, wall_clock: WallClock) -> None:
-        require_permission(settings, live=trading.live)
+    def __init__(
+        self, settings: BinanceSettings, wall_clock: WallClock, *, account: str, live: bool
+    ) -> None:
+        require_permission(settings, live=live)
         key, secret = settings.api_key, settings.api_secret
         if key is None or secret is None:
             raise ConfigurationError(
                 "expected AUTOTRADER_BINANCE__API_KEY and __API_SECRET, were empty: orders need both"
             )
-        self._settings, self._account, self._wall_clock = settings, trading.account, wall_clock
+        self._settings, self._account, self._wall_clock = settings, account, wall_clock
         self._key, self._secret = key, secret
         self._opened: _Connected | None = None
         self._rules: dict[InstrumentId, InstrumentRules] = {}

@@ -16,11 +16,12 @@ from autotrader.config.settings import OandaSettings
 from autotrader.connectors.oanda.client import OandaClient
 from autotrader.connectors.oanda.transaction_log import TransactionLog, body
 from autotrader.connectors.oanda.transactions import (
+    COUNTED,
     Transaction,
     became,
     cash_of,
     client_id_of,
-    fill_of,
+    fills_of,
     rules_of,
     time_of,
     told_by,
@@ -161,7 +162,7 @@ class OandaBroker:
         known = self._log.newest
         details = await self._details()
         wanted = set(instruments)
-        held = {InstrumentId(self.venue, name): units for name, units, _ in units_held(details)}
+        held = {InstrumentId(self.venue, name): units for name, units in units_held(details)}
         last = int(details["lastTransactionID"])
         at = time_of(await self._log.one(last)) if last < known else self._wall_clock.now()
         return VenueAccount(
@@ -179,13 +180,13 @@ class OandaBroker:
         return told_by(t for t in transactions if client_id_of(t) == order.client_order_id)
 
     async def fills(self, instruments: Sequence[InstrumentId], since: datetime) -> Sequence[Fill]:
-        symbols = {instrument.symbol for instrument in instruments}
+        """As the port says; also financing and conversions, as fills of no units (`fills_of`)."""
         currency = await self._home_currency()
-        transactions = await self._log.since(since, "ORDER_FILL")
         return [
-            fill_of(transaction, account=self._account, currency=currency)
-            for transaction in transactions
-            if transaction["instrument"] in symbols and time_of(transaction) >= since
+            fill
+            for transaction in await self._log.since(since, *COUNTED)
+            for fill in fills_of(transaction, account=self._account, currency=currency)
+            if fill.instrument in instruments and fill.at >= since
         ]
 
     async def submit(self, order: Order) -> VenueOrder:
@@ -266,8 +267,9 @@ class OandaBroker:
                     yield update
 
     async def _read(self, said: Transaction) -> AsyncIterator[Update | None]:
-        if said["type"] == "ORDER_FILL":
-            yield fill_of(said, account=self._account, currency=await self._home_currency())
+        if said["type"] in COUNTED:
+            for fill in fills_of(said, account=self._account, currency=await self._home_currency()):
+                yield fill
         if said["type"] in {"ORDER_FILL", "ORDER_CANCEL"}:
             # An order's id is that of the transaction that made it.
             order_id = str(said["orderID"])

@@ -38,35 +38,31 @@ class TransactionLog:
         if said := answer.get("lastTransactionID"):
             self.newest = max(self.newest, int(said))
 
-    async def since(self, start: datetime, kind: str | None = None) -> list[Transaction]:
+    async def since(self, start: datetime, *kinds: str) -> list[Transaction]:
         """Transactions from an instant on, oldest first.
 
         Parameters
         ----------
         start : datetime
             By the venue's clock, UTC.
-        kind : str or None
-            Of this type only.
+        *kinds : str
+            Of these types only; all where none is named.
         """
-        parameters = {"from": _rfc3339(start), "pageSize": str(PAGE)}
-        if kind is not None:
-            parameters["type"] = kind
+        parameters = {"from": _rfc3339(start), "pageSize": str(PAGE), **_of_types(kinds)}
         answer = body(await self._client.get(self._path, **parameters))
         self.note(answer)
         found: list[Transaction] = []
         for page in answer.get("pages", ()):
             # Only its range is taken: a token goes to no host that an answer names.
             limits = parse_qs(urlsplit(page).query)
-            found += await self.between(int(limits["from"][0]), int(limits["to"][0]), kind)
+            found += await self.between(int(limits["from"][0]), int(limits["to"][0]), *kinds)
         return found
 
-    async def between(self, first: int, last: int, kind: str | None = None) -> list[Transaction]:
+    async def between(self, first: int, last: int, *kinds: str) -> list[Transaction]:
         """Transactions of the ids `first` to `last`, both included."""
         found: list[Transaction] = []
         for start in range(first, last + 1, PAGE):
-            parameters = {"from": str(start), "to": str(min(last, start + PAGE - 1))}
-            if kind is not None:
-                parameters["type"] = kind
+            parameters = {"from": str(start), "to": str(min(last, start + PAGE - 1)), **_of_types(kinds)}
             answer = body(await self._client.get(f"{self._path}/idrange", **parameters))
             self.note(answer)
             found += answer["transactions"]
@@ -116,6 +112,10 @@ def body(response: httpx.Response) -> dict[str, Any]:
             "what was asked for may have been done all the same"
         )
     return answer
+
+
+def _of_types(kinds: tuple[str, ...]) -> dict[str, str]:
+    return {"type": ",".join(kinds)} if kinds else {}
 
 
 def _rfc3339(instant: datetime) -> str:

@@ -21,6 +21,9 @@ from autotrader.ports.broker import VenueOrder
 _ORDERS = frozenset({"MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED", "FIXED_PRICE"})
 _CREATED = frozenset(f"{kind}_ORDER" for kind in _ORDERS)
 _REFUSED = frozenset(f"{kind}_ORDER_REJECT" for kind in _ORDERS)
+# Transactions that change positions or cash; deposits, too, but those are a person's to explain.
+COUNTED = ("ORDER_FILL", "DAILY_FINANCING")
+_KEPT = ("commission", "guaranteedExecutionFee")
 _DAYS_A_YEAR = 365
 _BPS = 10_000
 
@@ -74,11 +77,19 @@ def told_by(transactions: Iterable[Transaction]) -> VenueOrder | None:
     return functools.reduce(became, transactions, None)
 
 
-def fill_of(transaction: Transaction, *, account: str, currency: str) -> Fill:
-    """The fill of an ORDER_FILL transaction.
+def fills_of(transaction: Transaction, *, account: str, currency: str) -> list[Fill]:
+    """What a transaction means for positions and cash: a fill and what follows from it, or financing.
 
-    Its price is the average over the trades that it opened, reduced and closed, which alone hold
-    the official prices. Its fee is the commission, and what a guarantee of the price cost.
+    An ORDER_FILL is a fill. Its price is the average over the trades that it opened, reduced and
+    closed, which alone hold the official prices. Its fee is all that the venue kept beside: the
+    commission, what a guarantee of the price cost, financing that was settled, and what rounding
+    took off the profit.
+
+    A profit in another currency than the account's is converted at once. That is told as two fills
+    of no units: one takes the profit away as a fee in the quote currency, one brings, as a fee below
+    zero, what the venue has paid out for it. What the conversion cost is their difference.
+
+    DAILY_FINANCING is a fill of no units for each instrument, whose fee is what holding it cost.
 
     Parameters
     ----------
@@ -88,18 +99,73 @@ def fill_of(transaction: Transaction, *, account: str, currency: str) -> Fill:
     currency : str
         The account's, in which the venue takes its fees.
     """
-    units = Decimal(transaction["units"])
-    return Fill(
+    if transaction["type"] == "DAILY_FINANCING":
+        return [
+            _cost(
+                transaction,
+                account=account,
+                part=f"{transaction['id']}/{about['instrument']}",
+                symbol=str(about["instrument"]),
+                fee=-Decimal(about["financing"]),
+                currency=currency,
+            )
+            for about in transaction.get("positionFinancings", ())
+        ]
+    if transaction["type"] != "ORDER_FILL":
+        return []
+    units, symbol = Decimal(transaction["units"]), str(transaction["instrument"])
+    quote = quote_currency(symbol)
+    paid, realised = Decimal(transaction.get("pl", "0")), _realised(transaction)
+    kept = sum((Decimal(transaction.get(name, "0")) for name in _KEPT), ZERO)
+    kept -= Decimal(transaction.get("financing", "0"))
+    fill = Fill(
         account=account,
         fill_id=str(transaction["id"]),
         client_order_id=client_id_of(transaction),
         venue_order_id=str(transaction["orderID"]),
-        instrument=InstrumentId(Venue.OANDA, transaction["instrument"]),
+        instrument=InstrumentId(Venue.OANDA, symbol),
         side=Side.of(units),
         quantity=abs(units),
         price=_price(transaction),
-        fee=Decimal(transaction.get("commission", "0"))
-        + Decimal(transaction.get("guaranteedExecutionFee", "0")),
+        fee=kept + realised - paid if quote == currency else kept,
+        fee_currency=currency,
+        at=time_of(transaction),
+    )
+    if quote == currency or not (realised or paid):
+        return [fill]
+    parts = (("profit", realised, quote), ("converted", -paid, currency))
+    return [
+        fill,
+        *(
+            replace(fill, fill_id=f"{fill.fill_id}/{part}", quantity=ZERO, fee=fee, fee_currency=money)
+            for part, fee, money in parts
+        ),
+    ]
+
+
+def _realised(transaction: Transaction) -> Decimal:
+    """What a fill has realised, in quote currency, before it was converted and rounded."""
+    if "quotePL" in transaction:
+        return Decimal(transaction["quotePL"])
+    paid = Decimal(transaction.get("pl", "0"))
+    name = "gainQuoteHomeConversionFactor" if paid > 0 else "lossQuoteHomeConversionFactor"
+    return paid / Decimal(transaction[name]) if paid else ZERO
+
+
+def _cost(
+    transaction: Transaction, *, account: str, part: str, symbol: str, fee: Decimal, currency: str
+) -> Fill:
+    """Money that an instrument cost beside trades."""
+    return Fill(
+        account=account,
+        fill_id=part,
+        client_order_id=None,
+        venue_order_id=None,
+        instrument=InstrumentId(Venue.OANDA, symbol),
+        side=Side.BUY,
+        quantity=ZERO,
+        price=ZERO,
+        fee=fee,
         fee_currency=currency,
         at=time_of(transaction),
     )
@@ -121,20 +187,15 @@ def working_orders(account: Transaction) -> Iterator[VenueOrder]:
             yield _order(about, OrderStatus.OPEN)
 
 
-def units_held(account: Transaction) -> Iterator[tuple[str, Decimal, Decimal]]:
-    """Instrument, net units and what they cost in quote currency, of all that is held.
+def units_held(account: Transaction) -> Iterator[tuple[str, Decimal]]:
+    """Instrument and net units of all that is held.
 
     A hedging account may be long and short at once: only the net can be compared with anything.
     """
     for position in account.get("positions", ()):
-        units, cost = ZERO, ZERO
-        for side in (position["long"], position["short"]):
-            held = Decimal(side["units"])
-            if held:
-                units += held
-                cost += held * Decimal(side["averagePrice"])
-        if units or cost:
-            yield str(position["instrument"]), units, cost
+        units = Decimal(position["long"]["units"]) + Decimal(position["short"]["units"])
+        if units:
+            yield str(position["instrument"]), units
 
 
 def cash_of(account: Transaction) -> dict[str, Decimal]:
@@ -142,21 +203,18 @@ def cash_of(account: Transaction) -> dict[str, Decimal]:
 
     The venue lends all but the margin: opening a position moves no cash, and its balance holds
     realised profit only. Books in which cash plus positions is equity need the cash that the units
-    would have cost: the balance, less their cost in quote currency.
+    would have cost: the balance, less what each open trade cost in quote currency. The positions'
+    average prices are rounded: over many units that would be dollars.
     """
     cash = {str(account["currency"]): Decimal(account["balance"])}
-    for instrument, _, cost in units_held(account):
-        quote = quote_currency(instrument)
-        cash[quote] = cash.get(quote, ZERO) - cost
+    for trade in account.get("trades", ()):
+        quote = quote_currency(str(trade["instrument"]))
+        cash[quote] = cash.get(quote, ZERO) - Decimal(trade["currentUnits"]) * Decimal(trade["price"])
     return cash
 
 
 def rules_of(instrument: Mapping[str, Any]) -> InstrumentRules:
-    """What the venue demands of orders in an instrument.
-
-    `base_currency` is None though units are money: here they are positions, never balances, so that
-    no fee is ever taken in them.
-    """
+    """What the venue demands of orders in an instrument."""
     step = Decimal(1).scaleb(-int(instrument["tradeUnitsPrecision"]))
     short_rate = Decimal(instrument.get("financing", {}).get("shortRate", "0"))
     return InstrumentRules(
@@ -164,6 +222,7 @@ def rules_of(instrument: Mapping[str, Any]) -> InstrumentRules:
         lot=max(step, Decimal(instrument["minimumTradeSize"])),
         minimum_notional=ZERO,
         currency=quote_currency(instrument["name"]),
+        base_currency=str(instrument["name"]).partition("_")[0],
         shortable=True,
         borrow_bps_per_day=max(ZERO, -short_rate) * _BPS / _DAYS_A_YEAR,
     )

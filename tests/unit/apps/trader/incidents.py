@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ from autotrader.db.events import SqlEventLog
 from autotrader.domain.errors import Refused, Rejected
 from autotrader.domain.orders import Order
 from autotrader.domain.rollout import Color
+from autotrader.features.definitions import BALANCED
 from autotrader.ports.broker import Broker, VenueOrder
 from autotrader.ports.events import EventLog
 from autotrader.ports.predictions import Prediction, PredictionRequest
+from autotrader.ports.registry import ModelRegistry
 from autotrader.ports.trading import Page
-from autotrader.trading.bars import Batch
+from autotrader.trading.bars import Bar, Batch
 from tests.fakes.holds import InMemoryHolds
 from tests.fakes.registry import InMemoryRegistry
 from tests.models import TAGS, candidate, trading_model
@@ -81,6 +83,30 @@ class RejectsOne:
         return await self._paper.submit(order)
 
 
+class FillsAtOnce:
+    """A paper venue that fills a second after it has got an order, in part."""
+
+    def __init__(self, paper: PaperBroker) -> None:
+        self._paper = paper
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._paper, name)
+
+    async def submit(self, order: Order) -> VenueOrder:
+        await self._paper.submit(order)
+        at, price = order.decided_at + timedelta(seconds=1), float(order.reference_price)
+        bar = Bar(order.instrument, price, price, price, price, 400.0, 0.0)
+        await self._paper.take(Batch(at, at, (bar,)))
+        word = await self._paper.order(order)
+        assert word is not None
+        return word
+
+
+def prompt(paper: PaperBroker) -> Broker:
+    broker: Any = FillsAtOnce(paper)
+    return broker  # type: ignore[no-any-return]
+
+
 def rejecting(paper: PaperBroker) -> Broker:
     broker: Any = RejectsOne(paper, REFUSED)
     return broker  # type: ignore[no-any-return]
@@ -99,7 +125,7 @@ class Place:
         self.folder = folder
         self.settings = Settings(
             _env_file=None,
-            home=folder / "home",
+            home=folder,
             trading=TradingSettings(day_boundary="02:00 UTC"),
             # So little of a bar that most orders are filled in part.
             paper=PaperSettings(participation=0.2, initial_cash=Decimal(100_000)),
@@ -119,13 +145,15 @@ class Place:
         self.lake = Lake(str(folder / "lake"))
         self.holds = InMemoryHolds()
         self.registry = InMemoryRegistry(self.events)
-        self.register(self.model)
+        self.register(self.registry, "run-1")
         BarStore(self.lake, self.holds).upsert(_frames(bars), commit_key="walk")
 
-    def register(self, model: bytes) -> str:
-        made = candidate(self.folder / "models", f"key-{len(model)}", f"run-{len(model)}", tags=TAGS)
-        made.onnx_path.write_bytes(model)
-        return self.registry.register(made, actor="tests").semver
+    def register(self, registry: ModelRegistry, run_id: str) -> None:
+        """Register the model that answers, as v1.0.0."""
+        made = candidate(self.folder / "models", "key", run_id, tags=TAGS)
+        made = replace(made, feature_names=BALANCED.names)
+        made.onnx_path.write_bytes(self.model)
+        registry.register(made, actor="tests")
 
     def export(self, out: Path, *, start: datetime = START, end: datetime | None = None) -> command.Result:
         return incident_export(

@@ -13,16 +13,21 @@ import polars as pl
 import pytest
 
 from autotrader import cli
+from autotrader.adapters.clocks import SystemWallClock
+from autotrader.adapters.mlflow_registry import MlflowRegistry
 from autotrader.apps.trader.incident_bundle import BARS, FEATURES, read_bundle
 from autotrader.apps.trader.incident_difference import What
-from autotrader.apps.trader.incident_replay import Compared, Replayed
+from autotrader.apps.trader.incident_replay import Replayed
+from autotrader.apps.trader.incident_what_if import Compared
 from autotrader.data.schemas import BARS as BAR_SCHEMA
+from autotrader.db.engine import open_database
 from autotrader.domain.errors import BadData, ConfigurationError, ExitCode, NotFound
 from autotrader.domain.orders import OrderStatus
 from autotrader.domain.trading import Cause, TradingState
 from autotrader.ports.trading import Restriction
 from autotrader.trading.bars import Batch
 from autotrader.trading.trader import TOO_LATE, Trader
+from tests.fakes.mlflow_server import StandInMlflow, serve
 from tests.models import trading_model
 from tests.trading import BTC, ETH, MINUTE, START
 from tests.unit.apps.trader.incidents import (
@@ -34,6 +39,7 @@ from tests.unit.apps.trader.incidents import (
     Place,
     altered,
     forged,
+    prompt,
 )
 
 HALTED, FREED = START + 40 * MINUTE, START + 70 * MINUTE
@@ -166,6 +172,17 @@ def test_bars_that_came_too_late_are_too_late_again(tmp_path: Path) -> None:
     late = [s for s in read_bundle(tmp_path / "late.zip").signals if s.outcome.startswith(TOO_LATE)]
     assert {s.ts.minute for s in late} == set(range(30, 40))
     assert replayed(place, tmp_path / "late.zip").equal
+
+
+def test_a_venue_that_fills_between_bars_is_played_back(tmp_path: Path) -> None:
+    place = Place(tmp_path, minutes=120, is_smooth=True)
+    place.world.wrap = prompt
+    place.world.run()
+    place.export(tmp_path / "b.zip")
+    incident = read_bundle(tmp_path / "b.zip")
+    assert {fill.at.second for fill in incident.fills} == {1}
+    assert len(incident.trades) > 3
+    assert replayed(place, tmp_path / "b.zip").equal
 
 
 def test_a_trader_that_was_started_again_is_replayed_across_its_start(tmp_path: Path) -> None:
@@ -353,6 +370,31 @@ def test_the_verb_replays_a_bundle_far_from_where_it_was_made(
     assert told["difference"] is None
     assert told["recorded_hash"] == told["replayed_hash"]
     assert not home.exists()
+
+
+def test_both_verbs_work_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place(tmp_path, minutes=60, is_smooth=True)
+    place.world.run()
+    mlflow = StandInMlflow()
+    out = tmp_path / "b.zip"
+    with serve(mlflow) as uri:
+        monkeypatch.setenv("AUTOTRADER_HOME", str(tmp_path))
+        monkeypatch.setenv("AUTOTRADER_MLFLOW__TRACKING_URI", uri)
+        engine = open_database(place.settings.database_url)
+        registry = MlflowRegistry(uri, engine, place.events, SystemWallClock())
+        place.register(registry, mlflow.make_run())
+        window = ["--start", "2024-01-02T00:10:00Z", "--end", "2024-01-02T00:30:00Z"]
+        assert cli.main(["incident", "export", *window, "--out", str(out), "--json"]) == ExitCode.DONE
+    exported = json.loads(capsys.readouterr().out)
+    assert exported["models"] == ["v1.0.0"]
+    assert cli.main(["incident", "replay", "--file", str(out)]) == ExitCode.DONE
+    told = capsys.readouterr().out
+    assert "the same decisions" in told
+    assert exported["decision_hash"][:16] in told
+    assert cli.main(["incident", "replay", "--file", str(out), "--model", "v1.0.0"]) == ExitCode.DONE
+    assert "v1.0.0, on paper" in capsys.readouterr().out
 
 
 # --------------------------------------------------------------------------------- exporting

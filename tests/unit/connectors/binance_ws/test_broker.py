@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from autotrader.adapters.clocks import SystemWallClock
 from autotrader.apps.exchange.faults import Fault, FaultKind
-from autotrader.config.settings import BinanceSettings, TradingSettings
+from autotrader.config.settings import BinanceSettings
 from autotrader.connectors.binance_ws import account_client, broker, trade_history
 from autotrader.connectors.binance_ws.broker import BinanceBroker
 from autotrader.domain.errors import (
@@ -64,7 +64,7 @@ def order(venue: BinanceHarness, name: str = "first", limit: Decimal | None = De
 
 
 def opened(venue: BinanceHarness, **given: object) -> BinanceBroker:
-    return BinanceBroker(settings_of(venue.exchange, **given), TradingSettings(), WALL)
+    return BinanceBroker(settings_of(venue.exchange, **given), WALL, account="main", live=False)
 
 
 # Whether it may
@@ -74,8 +74,9 @@ def opened(venue: BinanceHarness, **given: object) -> BinanceBroker:
 def test_orders_go_to_play_or_where_somebody_switched_them_on(urls: tuple[str, str], live: bool) -> None:
     BinanceBroker(
         BinanceSettings(rest_url=urls[0], account_stream_url=urls[1], **KEYS),
-        TradingSettings(live=live),
         WALL,
+        account="main",
+        live=live,
     )
 
 
@@ -91,20 +92,20 @@ def test_orders_go_to_play_or_where_somebody_switched_them_on(urls: tuple[str, s
 def test_orders_that_cost_money_need_the_switch(urls: tuple[str, str]) -> None:
     settings = BinanceSettings(rest_url=urls[0], account_stream_url=urls[1], **KEYS)
     with pytest.raises(Refused, match="AUTOTRADER_TRADING__LIVE=true"):
-        BinanceBroker(settings, TradingSettings(), WALL)
+        BinanceBroker(settings, WALL, account="main", live=False)
 
 
 @pytest.mark.parametrize("live", [True, False])
 def test_orders_and_their_news_are_of_one_world(live: bool) -> None:
     settings = BinanceSettings(rest_url=LOOPBACK[0], account_stream_url=LIVE[1], **KEYS)
     with pytest.raises(ConfigurationError, match="ACCOUNT_STREAM_URL"):
-        BinanceBroker(settings, TradingSettings(live=live), WALL)
+        BinanceBroker(settings, WALL, account="main", live=live)
 
 
 def test_without_a_key_there_is_no_broker() -> None:
     settings = BinanceSettings(rest_url=LOOPBACK[0], account_stream_url=LOOPBACK[1])
     with pytest.raises(ConfigurationError, match="API_KEY"):
-        BinanceBroker(settings, TradingSettings(), WALL)
+        BinanceBroker(settings, WALL, account="main", live=False)
 
 
 async def test_a_key_that_the_venue_does_not_take_is_rejected(venue: BinanceHarness) -> None:

@@ -140,9 +140,9 @@ async def test_rules_are_the_venues(broker: OandaBroker) -> None:
         Decimal("0.00001"),
         Decimal(1),
         "USD",
-        None,
+        "EUR",
     )
-    assert (yen.tick, yen.currency) == (Decimal("0.001"), "JPY")
+    assert (yen.tick, yen.currency, yen.base_currency) == (Decimal("0.001"), "JPY", "USD")
     assert euro.shortable
     assert euro.borrow_bps_per_day == Decimal(146) / 365
 
