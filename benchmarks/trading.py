@@ -5,7 +5,7 @@
 Latency: ten instruments, everything as it is live (the account written after each bar, an order on the
 disk before it is sent; SQLite, `synchronous` FULL). An order's time is from its closed bar being there
 until the broker port is asked to submit it, so that of ten orders of one bar the last has waited for
-nine. Some bars bring one order, some three, one each hour ten; those of the first bar, which finds
+nine. Some bars bring one order, some two, and once an hour up to seven; those of the first bar, which finds
 everything cold, are apart. Goal: p99 below 5 ms. It is taken with a
 model in the process and with a prediction service that is asked over HTTP by way of the routes; beside
 it what the disk takes by itself to make a record durable, which is in each of them.
@@ -269,7 +269,7 @@ async def trade(
 
 
 def scattered(instruments: Sequence[InstrumentId]) -> dict[str, Floats]:
-    """Scores that open and close: most bars one instrument or three, each hour all ten at once."""
+    """Scores that open and close: one instrument or two in most bars that have any, hourly up to seven."""
     minutes = np.arange(LATENCY_MINUTES)
     scores = {}
     for number, instrument in enumerate(instruments):

@@ -153,7 +153,9 @@ def main(folder: Path, days: int, seed: int, *, slowly: bool) -> int:
     process, began = psutil.Process(), time.monotonic()
     traded = {"bars": 0, "warm": 0}
 
-    def watch(_: Trader) -> None:
+    def watch(trader: Trader) -> None:
+        trader.take_signals()  # as whoever shows them does
+        trader.take_latencies()
         if traded["bars"] == 0:
             _tell({"trading": round(time.monotonic() - began, 3)})
         traded["bars"] += 1

@@ -96,6 +96,10 @@ class BinanceHarness:
         else:
             self.exchange.faults.add(FAULTS[kind])
 
+    @property
+    def due(self) -> int:
+        return len(self.exchange.faults.due())
+
 
 def settings_of(exchange: StandInExchange, **given: object) -> BinanceSettings:
     """How to reach the exchange's account; a lost request is soon too old to arrive."""

@@ -89,6 +89,11 @@ class BrokerHarness(Protocol):
 
     def misbehave(self, kind: Misbehaviour) -> None: ...
 
+    @property
+    def due(self) -> int:
+        """How many misbehaviours have been told and not come about."""
+        ...
+
 
 # Opens the venue's stand-in with so much cash in a new account.
 HarnessFactory = Callable[[Decimal], AbstractAsyncContextManager[BrokerHarness]]

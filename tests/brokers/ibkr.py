@@ -73,6 +73,10 @@ class IbkrHarness:
         else:
             self.account.misbehave(_FAULTS[kind])
 
+    @property
+    def due(self) -> int:
+        return self.account.due
+
 
 @contextlib.asynccontextmanager
 async def _harness(library: Library, cash: Decimal) -> AsyncIterator[IbkrHarness]:

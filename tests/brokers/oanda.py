@@ -75,6 +75,10 @@ class OandaHarness:
         else:
             self.book.misbehave(_FAULTS[kind])
 
+    @property
+    def due(self) -> int:
+        return self.book.due
+
 
 @contextlib.asynccontextmanager
 async def harness(cash: Decimal) -> AsyncIterator[OandaHarness]:

@@ -69,6 +69,8 @@ class VenueWorld:
         Called with the number of each minute before its bar is known.
     after : callable
         The same, once the trader has had time for it.
+    away : set of int
+        Minutes whose bar the venue's market has left by a hundredth: what is ordered on it waits there.
     silent : set of int
         Minutes in which nobody trades at the venue, so that no order there is filled by the market.
     """
@@ -79,6 +81,7 @@ class VenueWorld:
     settings: Settings = field(default_factory=settings)
     before: Minute = nothing
     after: Minute = nothing
+    away: frozenset[int] = frozenset()
     silent: frozenset[int] = frozenset()
     calm: timedelta = CALM
     recoveries: list[Recovery] = field(default_factory=list)
@@ -188,7 +191,10 @@ class _Minutes:
                 return
             await world.before(number)
             if number not in world.silent:
-                await world.harness.trade(batch.bars[0].price)
+                price = batch.bars[0].price
+                if number in world.away:
+                    price = to_tick(price * Decimal("0.99"), world.harness.price / 10_000)
+                await world.harness.trade(price)
             await asyncio.sleep(world.calm.total_seconds() / 3)
             yield batch
             await asyncio.sleep(world.calm.total_seconds())

@@ -74,6 +74,11 @@ class OandaAccount:
         with self._changed:
             self._faults.append(fault)
 
+    @property
+    def due(self) -> int:
+        """How many faults have been told and not come about."""
+        return len(self._faults)
+
     def takes(self, *faults: AccountFault) -> AccountFault | None:
         """The first of these faults that was told, which it then no longer is."""
         with self._changed:
@@ -171,6 +176,14 @@ class OandaAccount:
                     "tradeOpened": about,
                 }
             )
+
+    def unrealised(self, instrument: str) -> Decimal:
+        """Of the open trades, dollars, at the market's price."""
+        profit = sum(
+            (t["units"] * (self.prices[instrument] - t["price"]) for t in self._trades if t["instrument"] == instrument),
+            Decimal(0),
+        )
+        return profit * self._home_factor(instrument, profit)
 
     def pending(self) -> list[Json]:
         return [order for order in self.orders.values() if order["state"] == "PENDING"]

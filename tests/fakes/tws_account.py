@@ -84,6 +84,11 @@ class TwsAccount:
     def misbehave(self, fault: AccountFault) -> None:
         self._faults.append(fault)
 
+    @property
+    def due(self) -> int:
+        """How many faults have been told and not come about."""
+        return len(self._faults)
+
     def takes(self, *faults: AccountFault) -> AccountFault | None:
         """The first of these faults that was told, which it then no longer is."""
         for fault in faults:

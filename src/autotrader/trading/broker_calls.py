@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from circuitbreaker import CircuitBreaker, CircuitBreakerError
+from circuitbreaker import CircuitBreaker
 
 from autotrader.domain.errors import Throttled, Unreachable
 
@@ -59,15 +59,15 @@ class BrokerCalls:
             except TimeoutError:
                 raise Unreachable(f"expected an answer to {what} in {self._seconds:g} s, was none") from None
 
-        try:
-            result: T = await self._circuit.call_async(ask)
-        except CircuitBreakerError:
+        # The library looks at the circuit in its decorator only: `call_async` counts, and always calls.
+        if self._circuit.opened:
             left = max(0.0, float(self._circuit.open_remaining))
             raise Throttled(
                 f"expected a broker that answers, was one that failed {FAILURES} times in a row: "
                 f"{what} was not asked, next try in {left:.0f} s",
                 retry_after_seconds=left,
-            ) from None
+            )
+        result: T = await self._circuit.call_async(ask)
         return result
 
 

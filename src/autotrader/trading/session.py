@@ -177,12 +177,12 @@ class TradingSession:
         self._keep_lease()
         trader = self._trader
         trader.take_updates()
+        await self._answer_requests()
+        self._look_at_strategy()
         if trader.market_now is not None and trader.desk.doubtful:
             await trader.desk.resolve(trader.time_at_market or trader.market_now, trader.objection)
             trader.take_updates()
             trader.accounting.bury(trader.desk.dead_letters)
-        await self._answer_requests()
-        self._look_at_strategy()
         await self._arm()
         await self._reconcile_if_due()
         self._look_at_feed()

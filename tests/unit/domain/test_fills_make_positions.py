@@ -98,11 +98,11 @@ def test_what_closed_trades_earned_and_what_is_open_is_all_that_was_earned(fills
 def test_a_turn_from_long_to_short_closes_one_trade_and_opens_another() -> None:
     position, first = Position("main", BTC).after(a_fill(2000, 10_000, "2", id="1"))
     assert first is None
-    turned, trade = position.after(a_fill(-3000, 11_000, "3", id="2"))
+    turned, trade = position.after(a_fill(-4000, 11_000, "4", id="2"))
     assert trade is not None
     assert (trade.side, trade.quantity, trade.entry, trade.exit) == (Side.BUY, 2, 100, 110)
-    assert trade.pnl == 20 - 2 - 2  # two thirds of the second fee are the exit's
-    assert (turned.quantity, turned.average_price, turned.trip_fees) == (-1, 110, 1)
+    assert trade.pnl == 20 - 2 - 2  # half of the second fee is the exit's
+    assert (turned.quantity, turned.average_price, turned.trip_fees) == (-2, 110, 2)
     assert turned.opened_at == AT + timedelta(seconds=2)
 
 

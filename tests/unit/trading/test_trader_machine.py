@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -37,6 +37,8 @@ from tests.fakes.misbehaving_broker import Afterlife, Fault, MisbehavingBroker, 
 from tests.trading import BTC, ETH, START, World, walk
 
 EXAMPLES = int(os.environ.get("AUTOTRADER_TEST_EXAMPLES", "20"))
+# Shrinking takes minutes: for a person who looks into a failure.
+PHASES = tuple(Phase) if "AUTOTRADER_TEST_EXAMPLES" in os.environ else (Phase.generate,)
 WALL = datetime(2026, 11, 21, tzinfo=UTC)
 ALL = Page(limit=100_000)
 CASH = Decimal(100_000)
@@ -302,5 +304,6 @@ def test_lives_of_a_trader(home: Path) -> None:
             deadline=None,
             derandomize=EXAMPLES <= 20,
             suppress_health_check=list(HealthCheck),
+            phases=PHASES,
         ),
     )

@@ -1,0 +1,284 @@
+"""What goes on beside bars, and how a trader ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotrader.config.settings import Settings
+from autotrader.domain.errors import BadData, Unreachable
+from autotrader.domain.orders import Order, OrderStatus
+from autotrader.domain.trading import Cause, ControlKind, RunStatus, TradingState
+from autotrader.ports.broker import Update, VenueOrder
+from autotrader.ports.trading import AccountState, Change, Control, Lease, Page, TradingRecords
+from autotrader.trading.bars import Batch
+from autotrader.trading.trader import Trader
+from tests.fakes.clocks import SettableClock
+from tests.fakes.misbehaving_broker import Fault, MisbehavingBroker
+from tests.trading import BTC, ETH, MINUTE, START, Scores, World, walk
+
+ALL = Page(limit=10_000)
+
+
+def up(folder: Path, minutes: int = 12, **options: Any) -> World:
+    """A world of a strategy that wants to buy at once, in which an order is filled within a bar."""
+    settings = Settings(_env_file=None, paper={"participation": 1.0})  # type: ignore[arg-type]
+    return World(
+        folder, walk((BTC, ETH), minutes), settings=settings, predictor=Scores(lambda *_: 0.6), **options
+    )
+
+
+def state_of(world: World) -> AccountState:
+    state = world.records.state("main")
+    assert state is not None
+    return state
+
+
+def ask(world: World, kind: ControlKind, id: str = "c1") -> None:
+    world.records.ask(Control(id, "main", kind, "ada", "a test asks", world.clock.now()))
+
+
+def answer(world: World, id: str = "c1") -> str:
+    control = world.records.control(id)
+    assert control is not None
+    return control.answer
+
+
+# The end
+
+
+def test_an_end_in_order_takes_back_what_works_and_gives_the_lease_back(tmp_path: Path) -> None:
+    world = up(tmp_path)
+    world.run(bars=world.live[:1])
+    assert [o.status for o in world.records.orders("main", ALL)] == [OrderStatus.CANCELLED] * 2
+    assert state_of(world).status is RunStatus.STOPPED
+    assert world.records.acquire("main", "next", now=world.clock.now(), seconds=15) is not None
+
+
+def test_after_the_order_to_stop_nothing_is_sent(tmp_path: Path) -> None:
+    world = up(tmp_path)
+
+    def stopping(_: str, __: object) -> float:
+        world.session.stop()  # while the step asks for predictions
+        return 0.6
+
+    world.predictor = Scores(stopping)
+    world.run(bars=world.live[:5])
+    orders = world.records.orders("main", ALL)
+    assert orders
+    assert {o.status for o in orders} == {OrderStatus.EXPIRED}
+    assert asyncio.run(world.paper().open_orders()) == []
+    assert len(world.records.equity("main", ALL)) == 1
+
+
+class Deaf(MisbehavingBroker):
+    """A venue that does not answer cancellations."""
+
+    async def cancel(self, order: Order) -> VenueOrder | None:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+
+def test_an_end_takes_ten_seconds_at_most_though_the_venue_does_not_answer(tmp_path: Path) -> None:
+    world = up(tmp_path, wrap=lambda paper: Deaf(paper, lambda *_: None))
+    begun = time.monotonic()
+    world.run(bars=world.live[:1])
+    assert time.monotonic() - begun < 10
+    assert state_of(world).status is RunStatus.STOPPED
+    assert {o.status for o in world.records.working_orders("main")} == {OrderStatus.OPEN}
+
+
+class Silenced(MisbehavingBroker):
+    """A venue whose updates end in an error that reconnecting does not mend."""
+
+    async def updates(self) -> AsyncIterator[Update]:
+        raise Unreachable("the listen key was refused")
+        yield
+
+
+def test_who_does_not_hear_the_venue_any_more_stops_trading(tmp_path: Path) -> None:
+    world = up(tmp_path, wrap=lambda paper: Silenced(paper, lambda *_: None))
+    with pytest.raises(Unreachable, match="listen key"):
+        world.run(bars=world.live)
+    assert world.records.orders("main", ALL) == []
+
+
+# Requests
+
+
+def test_a_halt_cancels_what_works_and_a_resume_lets_it_trade(tmp_path: Path) -> None:
+    world = up(tmp_path, clock=SettableClock(World(tmp_path, []).clock.now()))
+    asked: list[str] = []
+
+    def pass_time(batch: Batch) -> None:
+        assert isinstance(world.clock, SettableClock)
+        world.clock.advance(timedelta(seconds=2))
+        if batch.ts == START + MINUTE * 4:
+            asked.append("halt")
+            ask(world, ControlKind.HALT)
+
+    world.run(bars=world.live[:8], before_each=pass_time)
+    assert answer(world) == "account is HALTED"
+    assert state_of(world).restrictions[0].cause is Cause.OPERATOR
+    before = len(world.records.orders("main", ALL))
+    world.predictor = Scores(lambda *_: -0.6)
+    world.run(bars=world.live[8:10], before_each=pass_time)
+    assert len(world.records.orders("main", ALL)) == before
+    ask(world, ControlKind.RESUME, "c2")
+    world.run(bars=world.live[10:], before_each=pass_time)
+    assert state_of(world).state is TradingState.ACTIVE
+    assert asked == ["halt"]
+
+
+def test_an_order_in_doubt_is_not_sent_again_by_a_halted_account(tmp_path: Path) -> None:
+    world = up(tmp_path)
+    sent: list[str] = []
+
+    def lose_all(call: str, _: str) -> Fault | None:
+        return Fault.NEVER_ARRIVED if call == "submit" else None
+
+    async def note(order: Order) -> None:
+        sent.append(order.client_order_id)
+
+    world.wrap = lambda paper: MisbehavingBroker(paper, lose_all)
+
+    def die(_: Trader) -> None:
+        if world.records.orders("main", ALL):
+            raise KeyError("gone")
+
+    with pytest.raises(KeyError):
+        world.run(bars=world.live[:3], watch=die)
+    assert {o.status for o in world.records.working_orders("main")} == {OrderStatus.RECORDED}
+    ask(world, ControlKind.HALT)
+    world.wrap = lambda paper: MisbehavingBroker(paper, lambda *_: None, on_submit=note)
+    world.owner, world.has_ended = (lambda: "second"), (lambda _: True)
+    world.run(bars=world.live[1:3])
+    assert {o.status for o in world.records.orders("main", ALL)} == {OrderStatus.EXPIRED}
+    assert sent == []
+
+
+def test_a_request_that_fails_is_answered_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*_: object) -> str:
+        raise BadData("expected a price to adopt it at, was none")
+
+    monkeypatch.setattr("autotrader.trading.recovery.Reconciliation.adopt", failing)
+    world = up(tmp_path)
+    ask(world, ControlKind.ADOPT)
+    world.run(bars=world.live[:2])
+    assert answer(world).startswith("failed: expected a price")
+    assert state_of(world).status is RunStatus.STOPPED
+
+
+def test_a_disabled_strategy_opens_nothing(tmp_path: Path) -> None:
+    world = up(tmp_path)
+    strategy = world.settings.strategy.strategy_id
+    world.records.enable_strategy(strategy, False, actor="ada", reason="a test", at=world.clock.now())
+    world.run(bars=world.live[:5])
+    assert world.records.orders("main", ALL) == []
+    assert state_of(world).restrictions[0].cause is Cause.STRATEGY
+    world.records.enable_strategy(strategy, True, actor="ada", reason="a test", at=world.clock.now())
+    world.run(bars=world.live[5:])
+    assert state_of(world).state is TradingState.ACTIVE
+
+
+# What is away
+
+
+class Market:
+    """Time at the market: so long after the bars' own."""
+
+    is_replay = False
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def now(self) -> Any:
+        return self.time
+
+
+@pytest.mark.parametrize(("seconds", "sends"), [(3, True), (59, True), (61, False), (10_000, False)])
+def test_bars_that_come_too_late_are_dealt_with_and_not_traded_on(
+    tmp_path: Path, seconds: int, sends: bool
+) -> None:
+    market = Market()
+    world = up(tmp_path, market_clock=market)
+
+    def come(batch: Batch) -> None:
+        market.time = batch.closed_at + timedelta(seconds=seconds)
+
+    world.run(bars=world.live[:3], before_each=come)
+    assert bool(world.records.orders("main", ALL)) is sends
+    assert len(world.records.equity("main", ALL)) == 3
+
+
+def test_an_order_recorded_before_a_long_absence_is_not_sent_after_it(tmp_path: Path) -> None:
+    """A crash between recording and sending, and a start hours later: its price is of another time."""
+    market = Market()
+    world = up(tmp_path, market_clock=market)
+    crash = _Crashing(world.records)
+    world.records = crash  # type: ignore[assignment]
+
+    def come(batch: Batch) -> None:
+        market.time = batch.closed_at
+
+    with pytest.raises(KeyError):
+        world.run(bars=world.live[:1], before_each=come)
+    world.records = crash.records
+    assert {o.status for o in world.records.working_orders("main")} == {OrderStatus.RECORDED}
+    market.time += timedelta(hours=3)
+    world.owner, world.has_ended = (lambda: "second"), (lambda _: True)
+    world.run(bars=[world.live[0]])
+    assert {o.status for o in world.records.orders("main", ALL)} == {OrderStatus.EXPIRED}
+    assert asyncio.run(world.paper().open_orders()) == []
+    assert len(world.records.dead_letters("main", ALL)) == 2
+
+
+class _Crashing:
+    """The process ends once the first order is recorded."""
+
+    def __init__(self, records: TradingRecords) -> None:
+        self.records = records
+
+    def write(self, lease: Lease, change: Change) -> None:
+        self.records.write(lease, change)
+        if change.orders:
+            raise KeyError("gone")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.records, name)
+
+
+def test_without_a_database_nothing_is_sent_and_nothing_is_lost(tmp_path: Path) -> None:
+    world = up(tmp_path)
+    away = _Away(world.records)
+    world.records = away  # type: ignore[assignment]
+
+    def come(batch: Batch) -> None:
+        away.is_away = START + MINUTE <= batch.ts < START + 4 * MINUTE
+
+    world.predictor = Scores(lambda _, ts: 0.6 if ts >= START + MINUTE else 0.0)
+    world.run(bars=world.live[:8], before_each=come)
+    world.records = away.records
+    points = [point.at for point in world.records.equity("main", ALL)]
+    assert len(points) == 8
+    orders = {o.decided_at: o.status for o in world.records.orders("main", ALL)}
+    for minute in (2, 3, 4):
+        assert orders.get(START + minute * MINUTE, OrderStatus.EXPIRED) is OrderStatus.EXPIRED
+    assert OrderStatus.FILLED in orders.values()
+
+
+class _Away(_Crashing):
+    is_away = False
+
+    def write(self, lease: Lease, change: Change) -> None:
+        if self.is_away:
+            raise Unreachable("no database")
+        self.records.write(lease, change)
