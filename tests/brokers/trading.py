@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from autotrader.db.engine import open_database
 from autotrader.db.trading_records import SqlTradingRecords
 from autotrader.domain.instruments import InstrumentRules
 from autotrader.domain.orders import Order, to_tick
-from autotrader.domain.trading import RecoveryKind
 from autotrader.features.kernels.layout import LOOKBACK
 from autotrader.ports.broker import Broker, VenueAccount
 from autotrader.ports.trading import AccountState, Page, Recovery

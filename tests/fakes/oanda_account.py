@@ -180,7 +180,11 @@ class OandaAccount:
     def unrealised(self, instrument: str) -> Decimal:
         """Of the open trades, dollars, at the market's price."""
         profit = sum(
-            (t["units"] * (self.prices[instrument] - t["price"]) for t in self._trades if t["instrument"] == instrument),
+            (
+                t["units"] * (self.prices[instrument] - t["price"])
+                for t in self._trades
+                if t["instrument"] == instrument
+            ),
             Decimal(0),
         )
         return profit * self._home_factor(instrument, profit)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -9,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from autotrader.apps.exchange.faults import Fault, FaultKind
+from autotrader.apps.exchange.signatures import KEY, SECRET
+from autotrader.domain.errors import ExitCode
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.orders import Order, OrderStatus, OrderType, Side, client_order_id
-from autotrader.domain.trading import RecoveryKind, TradingState
+from autotrader.domain.trading import RecoveryKind, RunStatus, TradingState
 from autotrader.trading import session
 from tests.brokers import binance, ibkr, oanda
-from tests.brokers.harness import BrokerHarness, HarnessFactory, Misbehaviour
 from tests.brokers.binance import BinanceHarness
+from tests.brokers.harness import BrokerHarness, HarnessFactory, Misbehaviour
 from tests.brokers.ibkr import IbkrHarness
 from tests.brokers.oanda import OandaHarness
 from tests.brokers.trading import CENTS, EVERYTHING, VenueWorld
@@ -128,7 +135,8 @@ async def test_what_was_traded_before_an_account_began_is_in_its_cash_already(
     async with venue.broker() as broker:
         for name, side in (("in", Side.BUY), ("out", Side.SELL)):
             await broker.rules([venue.instrument])
-            await broker.submit(by_hand(venue, name, side))
+            held = (await broker.account([venue.instrument])).positions.get(venue.instrument, venue.quantity)
+            await broker.submit(by_hand(venue, name, side, held))
             await venue.trade(venue.price * Decimal("1.01"))
     world = VenueWorld(tmp_path, venue, (UP, NO, NO, DOWN, NO, NO, NO))
     await world.run()
@@ -136,7 +144,7 @@ async def test_what_was_traded_before_an_account_began_is_in_its_cash_already(
     assert world.state.state is TradingState.ACTIVE
 
 
-def by_hand(venue: BrokerHarness, name: str, side: Side) -> Order:
+def by_hand(venue: BrokerHarness, name: str, side: Side, quantity: Decimal) -> Order:
     now = venue.now()
     return Order(
         account="main",
@@ -144,7 +152,7 @@ def by_hand(venue: BrokerHarness, name: str, side: Side) -> Order:
         strategy_id="hand",
         instrument=venue.instrument,
         side=side,
-        quantity=venue.quantity,
+        quantity=quantity,
         type=OrderType.MARKET,
         limit_price=None,
         reference_price=venue.price,
@@ -214,9 +222,100 @@ async def test_a_clock_that_jumps_against_the_venues_costs_no_order(tmp_path: Pa
         async def skew(minute: int) -> None:
             if minute == 3:
                 venue.exchange.advance(timedelta(seconds=seconds))
+            if minute == 5:  # the venue's own time stands still here: what it says must not stay old
+                venue.exchange.advance(timedelta(seconds=60))
 
         world = VenueWorld(tmp_path, venue, (UP, NO, NO, DOWN, *[NO] * 5), before=skew)
         await world.run()
         await world.require_agreement()
         await world.require_each_order_once()
         assert world.state.state is TradingState.ACTIVE
+
+
+async def test_a_trader_killed_in_the_middle_of_an_order_recovers(tmp_path: Path) -> None:
+    async with binance.harness(CASH) as venue:
+        assert isinstance(venue, BinanceHarness)
+        scores = (UP, NO, NO, DOWN, NO, NO)
+        world = VenueWorld(tmp_path, venue, scores)
+        settings = binance.settings_of(venue.exchange).model_dump(mode="json")
+        about = {
+            "now": venue.now().isoformat(),
+            "scores": scores,
+            "settings": {**settings, "api_key": KEY, "api_secret": SECRET},
+        }
+        command = [sys.executable, "-m", "tests.integration.trader_child", str(tmp_path), json.dumps(about)]
+        # The venue takes the order, and answers long after the trader is dead.
+        venue.exchange.faults.add(Fault(FaultKind.SLOW, path="order.place", seconds=3.0))
+        first = await asyncio.create_subprocess_exec(*command)
+        async with asyncio.timeout(20):
+            while not [o for o in world.orders() if o.status is OrderStatus.RECORDED]:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        first.kill()
+        await first.wait()
+        assert world.state.status is RunStatus.RUNNING
+        second = await asyncio.create_subprocess_exec(*command)
+        async with asyncio.timeout(20):
+            assert await second.wait() == 0
+        await world.require_agreement()
+        await world.require_each_order_once()
+        assert world.state.state is TradingState.ACTIVE
+        kinds = [r.kind for r in world.records.recoveries("main", EVERYTHING)]
+        assert RecoveryKind.CRASH in kinds
+
+
+async def verb(folder: Path, venue: BinanceHarness, **changed: str) -> tuple[int, str]:
+    """Exit code and messages of `autotrader trade --broker binance`."""
+    settings = binance.settings_of(venue.exchange)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AUTOTRADER_HOME": str(folder),
+        "AUTOTRADER_DATABASE_URL": f"sqlite:///{folder}/autotrader.db",
+        "AUTOTRADER_VENUES": '["binance"]',
+        "AUTOTRADER_BINANCE__REST_URL": settings.rest_url,
+        "AUTOTRADER_BINANCE__ACCOUNT_STREAM_URL": settings.account_stream_url,
+        "AUTOTRADER_BINANCE__API_KEY": KEY,
+        "AUTOTRADER_BINANCE__API_SECRET": SECRET,
+        **changed,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "autotrader.apps.trader", "trade", "--broker", "binance", "--quiet",
+        cwd=folder, env={name: value for name, value in environment.items() if value},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(25):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+@pytest.mark.parametrize(
+    ("changed", "withdraws", "code", "said"),
+    [
+        ({}, True, ExitCode.REFUSED, "cannot withdraw"),
+        ({"AUTOTRADER_BINANCE__API_SECRET": "another"}, False, ExitCode.FAILED, "refused the signature"),
+        (
+            {"AUTOTRADER_BINANCE__API_KEY": "", "AUTOTRADER_BINANCE__API_SECRET": ""},
+            False,
+            ExitCode.USAGE,
+            "no key is set",
+        ),
+        ({"AUTOTRADER_BINANCE__REST_URL": "http://127.0.0.1:9"}, False, ExitCode.UNREACHABLE, "unreachable"),
+    ],
+)
+async def test_no_order_without_a_confirmed_credential_that_cannot_withdraw(
+    tmp_path: Path, changed: dict[str, str], withdraws: bool, code: ExitCode, said: str
+) -> None:
+    async with binance.harness(CASH) as venue:
+        assert isinstance(venue, BinanceHarness)
+        permissions = venue.exchange.account_api.permissions
+        assert permissions is not None
+        permissions["enableWithdrawals"] = withdraws
+        ended, message = await verb(tmp_path, venue, **changed)
+        assert (ended, said in message) == (code, True), message
+        assert not venue.exchange.account.orders

@@ -119,7 +119,8 @@ class Position:
             share = closing / abs(signed)
             after, trade = self._left(closing, fill.price, fee * share), None
             if abs(after.quantity) < dust or not after.quantity:
-                trade = after._closed(self.quantity, fill.at)
+                # What fees in units have made of it was never entered: ending that is no trade.
+                trade = after._closed(self.quantity, fill.at) if self.entered else None
                 after = Position(
                     self.account, self.instrument, after.quantity, after.cost, after.realised, after.fees
                 )

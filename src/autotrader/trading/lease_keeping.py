@@ -136,7 +136,8 @@ class LeaseKeeper:
         try:
             self.renew()
         except Unreachable as error:
-            raise Refused(f"expected the lease on {self._account}, was not able to renew it: {error}") from error
+            lost = f"expected to renew the lease on {self._account}, was not able to: {error}"
+            raise Refused(lost) from error
         if not self.is_held:
             raise Refused(f"expected the lease on {self._account} for long enough, was too slow to renew it")
 

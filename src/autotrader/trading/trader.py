@@ -161,6 +161,7 @@ class Trader:
                 self._take_fill(update)
             else:
                 self.book.take_word(update)
+        self._accept_rejections()
         if trades := self.book.take_closed():
             state, events = count_trades(
                 self.accounting.state,
@@ -172,8 +173,14 @@ class Trader:
             )
             self.accounting.adopt(state, events)
 
+    def _accept_rejections(self) -> None:
+        """What the venue would not open is not asked for again, minute by minute, without a new opinion."""
+        for order in self.book.moved.orders.values():
+            if order.status is OrderStatus.REJECTED and not order.reduces:
+                self.targets.hold(order.instrument, self.book.quantity(order.instrument))
+
     def _take_fill(self, fill: Fill) -> None:
-        self._recall(fill.client_order_id)
+        self.recall(fill.client_order_id)
         try:
             is_new = self.book.take_fill(fill)
         except BadData as error:
@@ -183,24 +190,32 @@ class Trader:
                 )
             )
             return
-        if is_new and fill.fee_currency == balance_currency(fill.instrument, self.book.rules[fill.instrument]):
+        if is_new and fill.fee_currency == balance_currency(
+            fill.instrument, self.book.rules[fill.instrument]
+        ):
             # Bought anew it would cost another fee, and so on.
             self.targets.give_up(fill.instrument, fill.fee)
         since = self.accounting.state.fills_since
         if since is None or fill.at > since:
             self.accounting.set(fills_since=fill.at)
 
-    def _recall(self, client_order_id: str | None) -> None:
-        """Know an order that ended before this process began: what is traded for it counts for it."""
-        if client_order_id is None or self.book.find(client_order_id) is not None:
-            return
-        try:
-            ended = self._records.order(client_order_id)
-        except Unreachable as error:
-            self.outages.note(Cause.DATABASE, str(error))
-            return
-        if ended is not None:
+    def recall(self, client_order_id: str | None) -> bool:
+        """Whether it is an order of ours, be it one that ended before this process began.
+
+        What is traded for such a one counts for it.
+        """
+        if client_order_id is None:
+            return False
+        if self.book.find(client_order_id) is None:
+            try:
+                ended = self._records.order(client_order_id)
+            except Unreachable as error:
+                self.outages.note(Cause.DATABASE, str(error))
+                return False
+            if ended is None:
+                return False
             self.book.remember(ended)
+        return True
 
     # --------------------------------------------------------------------------------- a step
 

@@ -122,4 +122,3 @@ def _told(
         at=now,
         data={"day": remembered.day.isoformat(), "total": str(remembered.total)},
     )
-

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from autotrader.domain.errors import Rejected, Throttled, Unreachable
-from autotrader.trading.broker_calls import FAILURES, BrokerCalls
+from autotrader.trading.broker_calls import FAILURES, OPEN_SECONDS, BrokerCalls
 
 
 async def failing(error: Exception) -> None:
@@ -60,8 +61,10 @@ async def test_a_venue_that_answers_no_is_not_away(error: Exception) -> None:
     assert not calls.is_open
 
 
-async def test_one_probe_closes_the_circuit_again() -> None:
-    calls = BrokerCalls(open_seconds=0)
+async def test_after_a_minute_one_probe_closes_the_circuit_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = BrokerCalls()
     await fail(calls, FAILURES)
+    later = time.monotonic() + OPEN_SECONDS
+    monkeypatch.setattr("circuitbreaker.monotonic", lambda: later)
     await calls("a probe", lambda: asyncio.sleep(0))
     assert not calls.is_open

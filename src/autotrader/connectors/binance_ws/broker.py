@@ -73,9 +73,7 @@ class BinanceBroker:
 
     venue = Venue.BINANCE
 
-    def __init__(
-        self, settings: BinanceSettings, wall_clock: WallClock, *, account: str, live: bool
-    ) -> None:
+    def __init__(self, settings: BinanceSettings, wall_clock: WallClock, *, account: str, live: bool) -> None:
         require_permission(settings, live=live)
         key, secret = settings.api_key, settings.api_secret
         if key is None or secret is None:

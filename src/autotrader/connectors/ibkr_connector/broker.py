@@ -29,6 +29,7 @@ from autotrader.ports.clock import WallClock
 log = structlog.get_logger(__name__)
 
 LIVE_PORTS = frozenset({7496, 4001})
+PAPER_ACCOUNTS = "D"  # DU1234567, DF1234567 of an advisor
 # The gateway's day, at whose midnight it forgets executions and orders that are over.
 NEW_YORK = ZoneInfo("America/New_York")
 _KEEP = timedelta(days=2)
@@ -90,7 +91,8 @@ class IbkrBroker:
     Raises
     ------
     Refused
-        If the port is one of real accounts, and `live` is false.
+        If the port is one of real accounts, and `live` is false; once connected, also if the account
+        is real.
     """
 
     venue = Venue.IBKR
@@ -110,6 +112,7 @@ class IbkrBroker:
                 "set AUTOTRADER_TRADING__LIVE to trade real money"
             )
         self._settings = settings
+        self._live = live
         self._wall_clock = wall_clock
         self._patience = patience
         self._desk = OrderDesk(
@@ -290,7 +293,7 @@ class IbkrBroker:
                 "trader is connected, or the gateway has not noticed that the last one left; waiting for it"
             ) from error
         try:
-            session.account  # noqa: B018 - asks whether there is exactly one
+            self._require_permission(session.account)
             self._connections += 1
             self._desk.start(session, again=self._connections > 1, forget=self._wall_clock.now() - _KEEP)
             session.numbers_from(self._desk.least_number)
@@ -299,6 +302,14 @@ class IbkrBroker:
             await session.close()
             raise
         return session
+
+    def _require_permission(self, venue_account: str) -> None:
+        """A port can be forwarded; the venue's account ids tell paper (D...) from money."""
+        if not self._live and not venue_account.startswith(PAPER_ACCOUNTS):
+            raise Refused(
+                f"expected a paper account behind port {self._settings.port}, was one of real money: "
+                "set AUTOTRADER_TRADING__LIVE to trade real money"
+            )
 
     async def _disconnect(self) -> None:
         if self._session is not None:
