@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
+from pydantic import SecretStr
 
+from autotrader.adapters.clocks import SystemWallClock
 from autotrader.apps.exchange.faults import Fault, FaultKind
 from autotrader.apps.exchange.signatures import KEY, SECRET
+from autotrader.apps.trader.live_feed import LiveFeed, PolledBars
+from autotrader.config.settings import OandaSettings
+from autotrader.connectors.oanda.decode import decode_page
+from autotrader.connectors.oanda.source import OandaSource
+from autotrader.domain.bars import Interval
 from autotrader.domain.errors import ExitCode
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.orders import Order, OrderStatus, OrderType, Side, client_order_id
@@ -26,6 +35,9 @@ from tests.brokers.harness import BrokerHarness, HarnessFactory, Misbehaviour
 from tests.brokers.ibkr import IbkrHarness
 from tests.brokers.oanda import OandaHarness
 from tests.brokers.trading import CENTS, EVERYTHING, VenueWorld
+from tests.fakes.clocks import SettableClock
+from tests.fakes.market_data import made_bars
+from tests.fakes.oanda_server import OandaServer
 
 pytestmark = [pytest.mark.integration]
 
@@ -222,14 +234,14 @@ async def test_a_clock_that_jumps_against_the_venues_costs_no_order(tmp_path: Pa
         async def skew(minute: int) -> None:
             if minute == 3:
                 venue.exchange.advance(timedelta(seconds=seconds))
-            if minute == 5:  # the venue's own time stands still here: what it says must not stay old
-                venue.exchange.advance(timedelta(seconds=60))
+            if minute in {4, 5, 6}:  # its time goes on: what the venue says does not stay old for ever
+                venue.exchange.advance(timedelta(seconds=20))
 
         world = VenueWorld(tmp_path, venue, (UP, NO, NO, DOWN, *[NO] * 5), before=skew)
         await world.run()
         await world.require_agreement()
         await world.require_each_order_once()
-        assert world.state.state is TradingState.ACTIVE
+        assert world.state.state is TradingState.ACTIVE, world.state.restrictions
 
 
 async def test_a_trader_killed_in_the_middle_of_an_order_recovers(tmp_path: Path) -> None:
@@ -279,7 +291,7 @@ async def verb(folder: Path, venue: BinanceHarness, **changed: str) -> tuple[int
         **changed,
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "autotrader.apps.trader", "trade", "--broker", "binance", "--quiet",
+        sys.executable, "-m", "autotrader.apps.trader", "--broker", "binance", "--quiet",
         cwd=folder, env={name: value for name, value in environment.items() if value},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
@@ -313,9 +325,47 @@ async def test_no_order_without_a_confirmed_credential_that_cannot_withdraw(
 ) -> None:
     async with binance.harness(CASH) as venue:
         assert isinstance(venue, BinanceHarness)
+        venue.exchange.clock.set(now=datetime.now(UTC), speed=1.0)
         permissions = venue.exchange.account_api.permissions
         assert permissions is not None
         permissions["enableWithdrawals"] = withdraws
         ended, message = await verb(tmp_path, venue, **changed)
         assert (ended, said in message) == (code, True), message
         assert not venue.exchange.account.orders
+
+
+class Standing(SettableClock):
+    """A market clock that a test moves."""
+
+    is_replay = False
+
+
+async def test_the_first_bar_after_a_weekend_is_the_next_one(tmp_path: Path) -> None:
+    friday = datetime(2024, 3, 1, 21, 30, tzinfo=UTC)
+    monday = datetime(2024, 3, 4, tzinfo=UTC)
+    sunday = datetime(2024, 3, 3, 22, tzinfo=UTC)
+    clock = Standing(sunday + timedelta(seconds=210))
+    closed = pl.col("ts").is_between(friday + timedelta(minutes=30), sunday, closed="left")
+    bars = made_bars(Venue.OANDA, "EUR_USD", friday, monday).filter(~closed)
+    with OandaServer({"EUR_USD": bars}, now=clock.now()) as server:
+        settings = OandaSettings(rest_url=server.url, token=SecretStr(server.token))
+        source = OandaSource(settings, clock, SystemWallClock())
+        instrument = InstrumentId(Venue.OANDA, "EUR_USD")
+        feed = LiveFeed(
+            PolledBars(source, clock, 2.0),
+            decode_page,
+            [instrument],
+            Interval.M1,
+            friday + timedelta(minutes=25),
+        )
+        seen: list[datetime] = []
+        try:
+            async with asyncio.timeout(10), contextlib.aclosing(feed.batches()) as batches:
+                async for batch in batches:
+                    seen.append(batch.ts)
+                    if len(seen) == 8:
+                        break
+        finally:
+            await source.aclose()
+    minutes = [timedelta(minutes=n) for n in range(25, 30)]
+    assert seen == [*(friday + n for n in minutes), *(sunday + timedelta(minutes=n) for n in range(3))]

@@ -8,8 +8,6 @@ step, so that the same bars give the same hash, and another one says that someth
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,8 +30,10 @@ from autotrader.trading.deciding import AS_WANTED, Deciding, Decision
 from autotrader.trading.desk import OrderDesk
 from autotrader.trading.exposures import RiskView, stop_distance
 from autotrader.trading.forecasting import Forecast, Forecasting
+from autotrader.trading.order_times import OrderTimes
 from autotrader.trading.outages import Outages
 from autotrader.trading.targets import Targets
+from autotrader.trading.telling import chained, signal_of
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +117,7 @@ class Trader:
         self._checkpoints = checkpoints
         self._actor = actor
         self._inbox: list[Update] = []
-        self._order_times: list[datetime] | None = None
+        self._order_times = OrderTimes(records, self.book.account)
         self._bars_unwritten = 0
         self._latencies: list[float] = []
         self._new_signals: list[Signal] = []
@@ -244,13 +244,13 @@ class Trader:
         forecasts = await self._forecasting.forecast(batch)
         self._note_predictions(forecasts)
         orders = self._decide(batch, forecasts)
-        self._chain(batch, forecasts, orders)
+        self._hash = chained(self._hash, batch, forecasts, self.targets.to_plain(), orders)
         if orders and self.accounting.state.fills_since is None:
             # Nothing of ours can have been filled before the first order.
             self.accounting.set(fills_since=batch.closed_at)
         for order in orders:
             self.book.add(order)
-            self._times().append(order.decided_at)
+            self._order_times.add(order.decided_at)
         await self._write_and_send(orders, batch.closed_at, arrived)
         self._checkpoints.leave(self.accounting.state)
 
@@ -308,7 +308,6 @@ class Trader:
 
     def _decide(self, batch: Batch, forecasts: Mapping[InstrumentId, Forecast]) -> list[Order]:
         state = self.accounting.state
-        self._forget_order_times(batch)
         wall = self._clock.now()
         too_late = self._is_late(batch)
         tripped = [r for r in state.restrictions if r.cause.is_breaker]
@@ -400,22 +399,10 @@ class Trader:
             rates=self.book.rates(),
             rules=self.book.rules,
             stop_distances=stops,
-            order_times=tuple(self._times()),
+            order_times=self._order_times.of_a_day(batch.closed_at),
             restrictions=state.restrictions,
             strategy=self.mandate.instruments,
         )
-
-    def _forget_order_times(self, batch: Batch) -> None:
-        times = self._times()
-        while times and times[0] <= batch.closed_at - _A_DAY:
-            times.pop(0)
-
-    def _times(self) -> list[datetime]:
-        if self._order_times is None:
-            now = self.market_now or self._clock.now()
-            known = self._records.order_times(self.book.account, now - _A_DAY)
-            self._order_times = list(known)
-        return self._order_times
 
     def _note_signals(
         self,
@@ -425,45 +412,20 @@ class Trader:
         otherwise: str,
     ) -> None:
         for bar in batch.bars:
-            forecast, decision = forecasts[bar.instrument], made.get(bar.instrument)
-            answered = forecast.prediction
-            outcome = decision.reason if decision else otherwise
-            signal = Signal(
+            signal = signal_of(
+                bar,
+                batch.ts,
+                forecasts[bar.instrument],
+                made.get(bar.instrument) or Decision(None, otherwise),
                 account=self.book.account,
                 strategy_id=self.mandate.strategy_id,
-                instrument=bar.instrument,
-                ts=batch.ts,
-                version=answered.version if answered else None,
-                color=answered.color.value if answered else None,
-                epoch=answered.epoch if answered else None,
-                score=forecast.score if answered else None,
-                confidence=forecast.confidence,
                 target=self.targets.of(bar.instrument).target,
-                price=bar.price,
-                client_order_id=decision.order.client_order_id if decision and decision.order else None,
-                outcome=outcome if answered else f"{outcome}; no prediction: {forecast.reason}",
             )
             self.signals[bar.instrument] = signal
             self._new_signals.append(signal)
             self.accounting.add_signal(signal)
 
     # ---------------------------------------------------------------------------- what stays
-
-    def _chain(
-        self, batch: Batch, forecasts: Mapping[InstrumentId, Forecast], orders: Sequence[Order]
-    ) -> None:
-        """Go on with the hash of all decisions."""
-        told = {
-            "before": self._hash,
-            "ts": batch.ts.isoformat(),
-            "bars": [[str(b.instrument), b.open, b.high, b.low, b.close, repr(b.volume)] for b in batch.bars],
-            "scores": {str(i): repr(f.score) for i, f in forecasts.items()},
-            "targets": self.targets.to_plain(),
-            "orders": [
-                [o.client_order_id, o.side.value, str(o.quantity), str(o.limit_price)] for o in orders
-            ],
-        }
-        self._hash = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property
     def decision_hash(self) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,8 @@ def test_the_table_for_people_has_a_line_for_every_row() -> None:
     assert all(line.count("|") == 7 for line in lines)
     assert lines[2].startswith("| feed | 120 s | REDUCING | none yet |")
     assert "| registry | 120 s | carry on | ComponentUnhealthy (critical) |" in lines[-1]
+
+
+def test_the_manual_shows_this_table() -> None:
+    manual = (Path(__file__).resolve().parents[3] / "docs" / "user-manual.md").read_text()
+    assert degradation_table() in manual
