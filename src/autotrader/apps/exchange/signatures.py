@@ -11,7 +11,7 @@ from autotrader.apps.exchange.answers import Refused
 from autotrader.apps.exchange.clock import ExchangeClock
 from autotrader.apps.exchange.klines import epoch_ms
 
-KEY, SECRET = "stand-in-key", "stand-in-secret"
+KEY, SECRET = "stand-in-key", "stand-in-secret"  # pragma: allowlist secret
 DEFAULT_WINDOW_MS, LONGEST_WINDOW_MS, MAY_BE_AHEAD_MS = 5000.0, 60_000.0, 1000
 
 

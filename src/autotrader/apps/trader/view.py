@@ -86,7 +86,8 @@ def _limits(trader: Trader, risk: RiskSettings) -> Panel:
     except BadData:
         exposure = "not known"
     text = (
-        f"daily loss {lost:.2%} of {risk.max_daily_loss:.2%}   drawdown {fall:.2%} of {risk.max_drawdown:.2%}   "
+        f"daily loss {lost:.2%} of {risk.max_daily_loss:.2%}   "
+        f"drawdown {fall:.2%} of {risk.max_drawdown:.2%}   "
         f"invested {exposure} of {risk.max_strategy:.0%}   "
         f"losses in a row {state.consecutive_losses} of {risk.halt_losses}"
     )

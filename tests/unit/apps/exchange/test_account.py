@@ -92,7 +92,7 @@ def balances(signed: Ask) -> dict[str, tuple[Decimal, Decimal]]:
     ("wrong", "status", "code"),
     [
         ({"key": "another"}, 401, -2015),
-        ({"secret": "another"}, 400, -1022),
+        ({"secret": "another"}, 400, -1022),  # pragma: allowlist secret
         ({"late": timedelta(seconds=4)}, 400, -1021),
         ({"late": -timedelta(seconds=2)}, 400, -1021),
     ],
