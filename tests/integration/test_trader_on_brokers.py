@@ -39,6 +39,8 @@ from tests.fakes.clocks import SettableClock
 from tests.fakes.market_data import made_bars
 from tests.fakes.oanda_server import OandaServer
 
+NOT_OURS = "another"
+
 pytestmark = [pytest.mark.integration]
 
 HARNESSES: dict[str, HarnessFactory] = {
@@ -308,7 +310,7 @@ async def verb(folder: Path, venue: BinanceHarness, **changed: str) -> tuple[int
     ("changed", "withdraws", "code", "said"),
     [
         ({}, True, ExitCode.REFUSED, "cannot withdraw"),
-        ({"AUTOTRADER_BINANCE__API_SECRET": "another"}, False, ExitCode.FAILED, "refused the signature"),
+        ({"AUTOTRADER_BINANCE__API_SECRET": NOT_OURS}, False, ExitCode.FAILED, "refused the signature"),
         (
             {"AUTOTRADER_BINANCE__API_KEY": "", "AUTOTRADER_BINANCE__API_SECRET": ""},
             False,

@@ -80,7 +80,8 @@ class Fill:
     client_order_id : str or None
         None where the venue does not say, or the order was not ours.
     quantity : Decimal
-        Above zero, in units of the instrument; zero for the fee of an earlier fill that came late.
+        Above zero, in units of the instrument; zero for money that it cost or brought beside trades: a
+        fee that came late, financing, the conversion of a profit.
     price : Decimal
         In its quote currency.
     fee : Decimal

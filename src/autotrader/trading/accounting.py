@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from autotrader.domain.orders import OrderStatus
+from autotrader.domain.orders import Fill, OrderStatus
 from autotrader.domain.trading import Cause
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventType
@@ -183,12 +183,18 @@ class Accounting:
                 key=f"fill-{fill.account}-{fill.instrument}-{fill.fill_id}",
                 type=EventType.TRADE,
                 severity="info",
-                message=f"{fill.side.value} {fill.quantity} {fill.instrument} at {fill.price}",
+                message=_in_words(fill),
                 actor=self._actor,
                 at=at,
                 instrument=str(fill.instrument),
                 data={"fill_id": fill.fill_id, "fee": str(fill.fee), "fee_currency": fill.fee_currency},
             )
+
+
+def _in_words(fill: Fill) -> str:
+    if not fill.quantity:
+        return f"{fill.instrument} cost {fill.fee} {fill.fee_currency} beside its trades"
+    return f"{fill.side.value} {fill.quantity} {fill.instrument} at {fill.price}"
 
 
 _BAD = frozenset({OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.SENT})

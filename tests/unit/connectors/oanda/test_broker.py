@@ -247,3 +247,33 @@ async def test_updates_end_when_the_broker_is_closed(venue: OandaHarness) -> Non
 
 async def test_the_venue_has_no_switch(broker: OandaBroker) -> None:
     assert not await broker.keep_alive(60.0)
+
+
+async def test_a_profit_in_yen_is_told_as_taken_away_and_paid_out(
+    broker: OandaBroker, venue: OandaHarness
+) -> None:
+    await broker.submit(order(instrument=USD_JPY))
+    venue.book.trade("USD_JPY", Decimal("151.000"))
+    await broker.submit(order("at2", instrument=USD_JPY, side=Side.SELL))
+    _, sold, profit, converted = await broker.fills([USD_JPY], datetime.now(UTC) - timedelta(hours=1))
+    assert (sold.quantity, sold.fee) == (Decimal(1000), Decimal(0))
+    assert (profit.quantity, profit.fee, profit.fee_currency) == (Decimal(0), Decimal(1000), "JPY")
+    # 1000 yen at 151, less the half percent that the venue keeps.
+    assert (converted.quantity, converted.fee, converted.fee_currency) == (0, Decimal("-6.5894"), "USD")
+    assert len({fill.fill_id for fill in (sold, profit, converted)}) == 3
+
+
+async def test_a_nights_financing_is_a_cost_of_each_instrument(
+    broker: OandaBroker, venue: OandaHarness
+) -> None:
+    async with heard(broker, venue) as told:
+        venue.book.finance({"EUR_USD": Decimal("0.31"), "USD_JPY": Decimal("-0.02")})
+        async with asyncio.timeout(5):
+            while len(told) < 2:
+                await asyncio.sleep(0.01)
+    asked = await broker.fills([EUR_USD, USD_JPY], datetime.now(UTC) - timedelta(hours=1))
+    assert told == asked
+    assert [(fill.quantity, fill.fee, fill.fee_currency) for fill in asked] == [
+        (Decimal(0), Decimal("0.31"), "USD"),
+        (Decimal(0), Decimal("-0.02"), "USD"),
+    ]
