@@ -101,7 +101,10 @@ async def test_no_usable_answer_to_an_order_is_no_refusal(
     venue.book.misbehave(fault)
     with pytest.raises(Unreachable):
         await broker.submit(order())
-    found = await broker.order(order())
+    try:
+        found = await broker.order(order())
+    except Unreachable:  # the pool may hand out the connection that the venue is just closing
+        found = await broker.order(order())
     assert found is not None
     assert found.status is OrderStatus.FILLED
 
