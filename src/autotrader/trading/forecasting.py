@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import AutotraderError, BadData, Unreachable
 from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.trading import Cause
 from autotrader.execution.strategy import VOLATILITY_FEATURE
 from autotrader.features.definitions import FeatureSet
 from autotrader.features.live import LiveFeatures
@@ -45,15 +46,15 @@ class Forecast:
         Standard deviation of one bar's simple return; NaN while it warms up.
     reason : str
         Why there is no prediction.
-    is_outage : bool
-        Whether the lack of a prediction is the prediction service's doing.
+    outage : Cause or None
+        What is away, where that is why there is no prediction: PREDICTIONS or REGISTRY.
     """
 
     prediction: Prediction | None
     entry_score: float
     volatility: float
     reason: str = ""
-    is_outage: bool = False
+    outage: Cause | None = None
 
     @property
     def score(self) -> float:
@@ -150,12 +151,12 @@ class Forecasting:
         try:
             async with asyncio.timeout(self._patience):
                 prediction = await self._predictor.predict(self._request(instrument, ts, ts_us, row))
-            entry = self._entry_scores.of(prediction.version)
         except TimeoutError:
-            return Forecast(None, math.nan, volatility, f"no answer in {self._patience:g} s", is_outage=True)
+            late = f"no answer in {self._patience:g} s"
+            return Forecast(None, math.nan, volatility, late, outage=Cause.PREDICTIONS)
         except AutotraderError as error:
-            return _without(error, volatility)
-        return Forecast(prediction, entry, volatility)
+            return _without(error, volatility, Cause.PREDICTIONS)
+        return self._with_entry_score(prediction, volatility)
 
     def _forecast(
         self,
@@ -170,10 +171,15 @@ class Forecasting:
             return Forecast(None, math.nan, volatility, _WARMS_UP)
         try:
             prediction = ask(self._request(instrument, ts, ts_us, row))
-            entry = self._entry_scores.of(prediction.version)
         except AutotraderError as error:
-            return _without(error, volatility)
-        return Forecast(prediction, entry, volatility)
+            return _without(error, volatility, Cause.PREDICTIONS)
+        return self._with_entry_score(prediction, volatility)
+
+    def _with_entry_score(self, prediction: Prediction, volatility: float) -> Forecast:
+        try:
+            return Forecast(prediction, self._entry_scores.of(prediction.version), volatility)
+        except AutotraderError as error:
+            return _without(error, volatility, Cause.REGISTRY)
 
     def _request(
         self, instrument: InstrumentId, ts: datetime, ts_us: int, row: NDArray[np.float32]
@@ -189,5 +195,6 @@ class Forecasting:
         )
 
 
-def _without(error: AutotraderError, volatility: float) -> Forecast:
-    return Forecast(None, math.nan, volatility, str(error), is_outage=isinstance(error, Unreachable))
+def _without(error: AutotraderError, volatility: float, away: Cause) -> Forecast:
+    outage = away if isinstance(error, Unreachable) else None
+    return Forecast(None, math.nan, volatility, str(error), outage=outage)

@@ -298,11 +298,13 @@ class Trader:
         )
 
     def _note_predictions(self, forecasts: Mapping[InstrumentId, Forecast]) -> None:
-        if any(forecast.is_outage for forecast in forecasts.values()):
-            reason = next(f.reason for f in forecasts.values() if f.is_outage)
-            self.outages.note(Cause.PREDICTIONS, reason)
-        elif any(forecast.prediction for forecast in forecasts.values()):
-            self.outages.mend(Cause.PREDICTIONS)
+        away = {forecast.outage: forecast.reason for forecast in forecasts.values() if forecast.outage}
+        answered = any(forecast.prediction for forecast in forecasts.values())
+        for cause in (Cause.PREDICTIONS, Cause.REGISTRY):
+            if cause in away:
+                self.outages.note(cause, away[cause])
+            elif answered or (cause is Cause.PREDICTIONS and away):  # who needs the registry was answered
+                self.outages.mend(cause)
 
     # ------------------------------------------------------------------------------ decisions
 

@@ -6,8 +6,11 @@ import asyncio
 import math
 from datetime import datetime
 
+import pytest
+
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import AutotraderError, Rejected, Unreachable
+from autotrader.domain.trading import Cause
 from autotrader.features.definitions import BALANCED
 from autotrader.features.kernels.layout import LOOKBACK
 from autotrader.ports.predictions import ImmediatePredictor, Prediction, PredictionRequest, Predictor
@@ -65,14 +68,28 @@ def test_what_is_asked_at_once_is_what_would_have_been_waited_for() -> None:
 
 
 def test_both_say_the_same_of_what_went_wrong() -> None:
-    errors: list[tuple[AutotraderError, bool]] = [(Unreachable("away"), True), (Rejected("not so"), False)]
-    for error, is_outage in errors:
+    errors: list[tuple[AutotraderError, Cause | None]] = [
+        (Unreachable("away"), Cause.PREDICTIONS),
+        (Rejected("not so"), None),
+    ]
+    for error, outage in errors:
         waited, at_once = Scores(score), AtOnce(score)
         waited.fails = at_once.fails = error
         # Of forecasts without a prediction the entry score is NaN, which equals nothing.
-        said = [[(f.reason, f.is_outage) for f in batch] for batch in forecasts(at_once)]
-        assert said == [[(f.reason, f.is_outage) for f in batch] for batch in forecasts(waited)]
-        assert said[0] == [(str(error), is_outage)] * 2
+        said = [[(f.reason, f.outage) for f in batch] for batch in forecasts(at_once)]
+        assert said == [[(f.reason, f.outage) for f in batch] for batch in forecasts(waited)]
+        assert said[0] == [(str(error), outage)] * 2
+
+
+def test_an_entry_score_that_cannot_be_read_is_the_registrys_outage() -> None:
+    for predictor in (Scores(score), AtOnce(score)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(predictor, "of", unreadable)
+            assert {f.outage for batch in forecasts(predictor) for f in batch} == {Cause.REGISTRY}
+
+
+def unreadable(version: str) -> float:
+    raise Unreachable(f"expected MLflow to answer for {version}, was silence")
 
 
 def test_nobody_is_asked_before_the_features_are_there() -> None:

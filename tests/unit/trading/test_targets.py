@@ -9,6 +9,7 @@ from autotrader.config.settings import RiskSettings, Settings
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData
 from autotrader.domain.rollout import Color
+from autotrader.domain.trading import Cause
 from autotrader.execution.strategy import StrategyRules
 from autotrader.ports.predictions import Prediction
 from autotrader.trading.forecasting import Forecast
@@ -50,7 +51,11 @@ def test_a_strong_score_wants_a_share_of_equity_in_whole_lots() -> None:
 def test_a_score_below_the_entry_and_no_answer_are_no_opinion() -> None:
     targets = some_targets()
     held = update(targets, foreseen(0.9))
-    for forecast in (foreseen(0.2), foreseen(-0.2), Forecast(None, math.nan, 0.001, "down", is_outage=True)):
+    for forecast in (
+        foreseen(0.2),
+        foreseen(-0.2),
+        Forecast(None, math.nan, 0.001, "down", Cause.PREDICTIONS),
+    ):
         assert update(targets, forecast, NOW + MINUTE) == held
 
 

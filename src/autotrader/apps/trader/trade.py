@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from autotrader import command
 from autotrader.adapters.entry_scores import RegistryEntryScores
 from autotrader.adapters.paper_broker import PaperBroker
@@ -41,19 +43,20 @@ from autotrader.data.bars import BarStore
 from autotrader.data.calendars import is_open
 from autotrader.data.lake import Lake
 from autotrader.domain.bars import last_closed_open
-from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound
+from autotrader.domain.errors import AutotraderError, ConfigurationError, ExitCode, NotFound
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.features.live import warm_up
 from autotrader.ports.broker import Broker, Brokers
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.credentials import CredentialChecks
 from autotrader.ports.deployment import DeploymentRecords
-from autotrader.ports.events import EventLog
 from autotrader.ports.holds import Holds
 from autotrader.ports.market_data import BarStreams, MarketDataSources, PageDecoders
 from autotrader.ports.registry import ModelRegistry
 from autotrader.ports.trading import TradingRecords
 from autotrader.trading.bars import Batch, Feed
+
+log = structlog.get_logger(__name__)
 
 _VENUES = {BrokerKind.BINANCE: Venue.BINANCE, BrokerKind.IBKR: Venue.IBKR, BrokerKind.OANDA: Venue.OANDA}
 
@@ -69,7 +72,6 @@ class Ports:
     records: TradingRecords
     deployment: DeploymentRecords
     registry: ModelRegistry
-    events: EventLog
     sources: MarketDataSources
     decoders: PageDecoders
     streams: BarStreams
@@ -92,7 +94,6 @@ def trade(
     records: TradingRecords,
     deployment: DeploymentRecords,
     registry: ModelRegistry,
-    events: EventLog,
     sources: MarketDataSources,
     decoders: PageDecoders,
     streams: BarStreams,
@@ -128,7 +129,6 @@ def trade(
         records=records,
         deployment=deployment,
         registry=registry,
-        events=events,
         sources=sources,
         decoders=decoders,
         streams=streams,
@@ -236,9 +236,12 @@ async def _trade(
 def _warm_up(ports: Ports, entry_scores: RegistryEntryScores) -> None:
     """Load what the first bar would else wait for: kernels, and the live version's own figures."""
     warm_up()
-    live = ports.deployment.live()
-    if live is not None:
-        entry_scores.of(live.version)
+    try:
+        if (live := ports.deployment.live()) is not None:
+            entry_scores.of(live.version)
+    except AutotraderError as error:
+        # What is held wants looking after all the same; until it is there, bars are without an opinion.
+        log.warning("the live version's entry score is not to be had yet", reason=str(error))
 
 
 def _watchers(*watchers: Callable[..., None]) -> Callable[..., None]:
