@@ -132,14 +132,14 @@ class Reconciliation:
         since = min((newest, *(order.decided_at for order in book.working.values()))) - OVERLAP
         instruments = tuple(book.rules)
         fills = await self._calls("fills", lambda: self._broker.fills(instruments, since))
-        trader.take_updates()
+        trader.news.take(trader.market_now)
         before = len(book.moved.fills)
         begun = begun_at(state)
         for fill in fills:
             # Of our orders none was filled before; in a replay the venue's clock is the bars' time.
-            if begun is None or fill.at > begun or trader.recall(fill.client_order_id):
-                trader.hear(fill)
-        trader.take_updates()
+            if begun is None or fill.at > begun or trader.news.recall(fill.client_order_id):
+                trader.news.hear(fill)
+        trader.news.take(trader.market_now)
         return len(book.moved.fills) - before
 
     def _take_untold(self, comparison: Comparison, account: VenueAccount) -> bool:
@@ -212,7 +212,7 @@ class Reconciliation:
         before = book.equity()
         for found in comparison.discrepancies:
             self._adopt_position(found, control)
-        trader.take_updates()
+        trader.news.take(trader.market_now)
         book.set_cash(account)
         change = book.equity() - before
         state = trader.accounting.state
@@ -239,7 +239,7 @@ class Reconciliation:
         price = book.prices.get(found.instrument)
         if price is None:
             raise BadData(f"expected a price of {found.instrument} to adopt it at, was none")
-        self._trader.hear(
+        self._trader.news.hear(
             Fill(
                 account=book.account,
                 fill_id=f"adopted-{control.id}",

@@ -176,12 +176,12 @@ class TradingSession:
         self._ticked = self._clock.monotonic()
         self._keep_lease()
         trader = self._trader
-        trader.take_updates()
+        trader.news.take(trader.market_now)
         await self._answer_requests()
         self._look_at_strategy()
         if trader.market_now is not None and trader.desk.doubtful:
             await trader.desk.resolve(trader.time_at_market or trader.market_now, trader.objection)
-            trader.take_updates()
+            trader.news.take(trader.market_now)
             trader.accounting.bury(trader.desk.dead_letters)
         await self._arm()
         await self._reconcile_if_due()
@@ -309,7 +309,7 @@ class TradingSession:
 
     async def _pump(self) -> None:
         async for update in self._broker.updates():
-            self._trader.hear(update)
+            self._trader.news.hear(update)
 
     async def _end(self) -> None:
         """What works is taken back, what is known is written, the next owner need not wait."""
@@ -319,7 +319,7 @@ class TradingSession:
                 await self._cancel_all()
         except TimeoutError:
             log.warning("orders left at the venue", orders=len(trader.book.working))
-        trader.take_updates()
+        trader.news.take(trader.market_now)
         trader.accounting.bury(trader.desk.dead_letters)
         trader.accounting.set(status=RunStatus.STOPPED)
         trader.accounting.tell(

@@ -16,15 +16,14 @@ from decimal import Decimal
 import structlog
 
 from autotrader.domain.errors import BadData, Unreachable
-from autotrader.domain.instruments import InstrumentId, balance_currency
-from autotrader.domain.orders import Fill, Order, OrderStatus
+from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.orders import Order, OrderStatus
 from autotrader.domain.trading import Cause, TradingState
-from autotrader.ports.broker import Update
 from autotrader.ports.clock import MarketClock, WallClock
-from autotrader.ports.trading import EquityPoint, Restriction, Signal, TradingRecords
+from autotrader.ports.trading import EquityPoint, Signal, TradingRecords
 from autotrader.trading.accounting import Accounting
 from autotrader.trading.bars import Batch
-from autotrader.trading.breaker import BreakerRules, count_trades, end_expired, mark
+from autotrader.trading.breaker import BreakerRules, end_expired, mark
 from autotrader.trading.checkpoint import DECISION_HASH, TARGETS, Checkpoints
 from autotrader.trading.deciding import AS_WANTED, Deciding, Decision
 from autotrader.trading.desk import OrderDesk
@@ -34,6 +33,7 @@ from autotrader.trading.order_times import OrderTimes
 from autotrader.trading.outages import Outages
 from autotrader.trading.targets import Targets
 from autotrader.trading.telling import chained, signal_of
+from autotrader.trading.venue_news import VenueNews
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +116,7 @@ class Trader:
         self._market_clock = market_clock
         self._checkpoints = checkpoints
         self._actor = actor
-        self._inbox: list[Update] = []
+        self.news = VenueNews(accounting, targets, breaker, outages, records, clock, actor=actor)
         self._order_times = OrderTimes(records, self.book.account)
         self._bars_unwritten = 0
         self._latencies: list[float] = []
@@ -147,76 +147,6 @@ class Trader:
         taken, self._new_signals = self._new_signals, []
         return taken
 
-    # ------------------------------------------------------------------------------- the venue
-
-    def hear(self, update: Update) -> None:
-        """Keep an update until it is its turn; returns at once."""
-        self._inbox.append(update)
-
-    def take_updates(self) -> None:
-        """Apply what was heard: fills first, since a word about an order counts them."""
-        updates, self._inbox = self._inbox, []
-        for update in sorted(updates, key=lambda update: not isinstance(update, Fill)):
-            if isinstance(update, Fill):
-                self._take_fill(update)
-            else:
-                self.book.take_word(update)
-        self._accept_rejections()
-        if trades := self.book.take_closed():
-            state, events = count_trades(
-                self.accounting.state,
-                trades,
-                market_time=self.market_now or trades[-1].closed_at,
-                rules=self._breaker,
-                now=self._clock.now(),
-                actor=self._actor,
-            )
-            self.accounting.adopt(state, events)
-
-    def _accept_rejections(self) -> None:
-        """What the venue would not open is not asked for again, minute by minute, without a new opinion."""
-        for order in self.book.moved.orders.values():
-            if order.status is OrderStatus.REJECTED and not order.reduces:
-                self.targets.hold(order.instrument, self.book.quantity(order.instrument))
-
-    def _take_fill(self, fill: Fill) -> None:
-        self.recall(fill.client_order_id)
-        try:
-            is_new = self.book.take_fill(fill)
-        except BadData as error:
-            self.accounting.restrict(
-                Restriction(
-                    Cause.RECONCILIATION, TradingState.REDUCING, str(error), self._clock.now(), self._actor
-                )
-            )
-            return
-        if is_new and fill.fee_currency == balance_currency(
-            fill.instrument, self.book.rules[fill.instrument]
-        ):
-            # Bought anew it would cost another fee, and so on.
-            self.targets.give_up(fill.instrument, fill.fee)
-        since = self.accounting.state.fills_since
-        if since is None or fill.at > since:
-            self.accounting.set(fills_since=fill.at)
-
-    def recall(self, client_order_id: str | None) -> bool:
-        """Whether it is an order of ours, be it one that ended before this process began.
-
-        What is traded for such a one counts for it.
-        """
-        if client_order_id is None:
-            return False
-        if self.book.find(client_order_id) is None:
-            try:
-                ended = self._records.order(client_order_id)
-            except Unreachable as error:
-                self.outages.note(Cause.DATABASE, str(error))
-                return False
-            if ended is None:
-                return False
-            self.book.remember(ended)
-        return True
-
     # --------------------------------------------------------------------------------- a step
 
     async def step(self, batch: Batch) -> None:
@@ -233,7 +163,7 @@ class Trader:
         state = self.accounting.state
         if state.cursor is not None and batch.ts <= state.cursor:
             raise BadData(f"expected bars after {state.cursor}, was {batch.ts}")
-        self.take_updates()
+        self.news.take(self.market_now)
         self.outages.mend(Cause.FEED)
         for bar in batch.bars:
             self.book.mark(bar.instrument, bar.price, batch.closed_at)
@@ -258,7 +188,7 @@ class Trader:
         """Take back what has worked for a bar: what is still wanted is ordered anew, at today's price."""
         old = [order for order in self.book.working.values() if order.decided_at < batch.closed_at]
         await asyncio.gather(*(self.desk.cancel(order) for order in old))
-        self.take_updates()
+        self.news.take(self.market_now)
 
     def _tell_checkpoint(self, batch: Batch) -> None:
         checkpoint = self._checkpoints.take(
@@ -445,7 +375,7 @@ class Trader:
         for order in orders:
             self._latencies.append(self._clock.monotonic() - arrived)
             await self.desk.send(order, market_now)
-        self.take_updates()
+        self.news.take(self.market_now)
         self.accounting.bury(self.desk.dead_letters)
         if orders and self.mandate.write_every == 1:
             self.write()

@@ -106,7 +106,7 @@ class Rerun:
 
     async def _listen(self, venue: Venue) -> None:
         async for update in venue.updates():
-            self.trader.hear(update)
+            self.trader.news.hear(update)
 
 
 def terms_in(checkpoint: Checkpoint, settings: Settings, *, home: Path) -> Settings:
