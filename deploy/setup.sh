@@ -131,7 +131,11 @@ enable_units() {
   if $units_changed; then
     change "have systemd read its units again" systemctl daemon-reload
   fi
-  for unit in "$root"/deploy/systemd/*.service; do
+  for unit in "$root"/deploy/systemd/*.{service,timer}; do
+    # A service that a timer starts is not one that the machine starts.
+    if [ -e "${unit%.service}.timer" ]; then
+      continue
+    fi
     unit=${unit##*/}
     systemctl --quiet is-enabled "$unit" 2>/dev/null || change "enable $unit" systemctl enable --quiet "$unit"
   done
@@ -142,6 +146,7 @@ folder "$opt" root root 755
 folder "$etc" root "$user" 750
 folder "$prefix/var/lib/autotrader" "$user" "$user" 750
 folder "$prefix/var/log/trading-bot" "$user" "$user" 750
+folder "$prefix/var/backups/autotrader" "$user" "$user" 750
 environment
 install_packages
 while IFS= read -r name; do
@@ -153,5 +158,5 @@ enable_units
 if [ "$changes" = 0 ]; then
   info "nothing to change"
 elif ! $dry_run; then
-  info "next: fill in $etc/autotrader.env, then systemctl start autotrader-controller autotrader-shipping autotrader-api autotrader-trader"
+  info "next: fill in $etc/autotrader.env, then systemctl start autotrader-controller autotrader-shipping autotrader-api autotrader-trader autotrader-backup.timer"
 fi

@@ -1,0 +1,1 @@
+"""The container images, without a container engine."""

@@ -1,0 +1,1 @@
+"""The Terraform, and the command that checks it."""
