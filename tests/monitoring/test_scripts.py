@@ -1,0 +1,124 @@
+"""`scripts/monitoring.sh` starts, shows and stops, as often as one likes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.services import free_port
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs Prometheus and Alertmanager"),
+]
+
+
+def test_it_starts_twice_says_what_is_up_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    environment = {
+        **os.environ,
+        "AUTOTRADER_HOME": str(home),
+        "AUTOTRADER_MONITORING__PROMETHEUS_PORT": str(free_port()),
+        "AUTOTRADER_MONITORING__ALERTMANAGER_PORT": str(free_port()),
+    }
+
+    def monitoring(word: str) -> subprocess.CompletedProcess[str]:
+        command = ["scripts/monitoring.sh", word, "--native"]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=100, check=False
+        )
+
+    try:
+        first, second = monitoring("start"), monitoring("start")
+        assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+        assert "started   prometheus" in first.stderr
+        assert "running   prometheus" in second.stderr
+        secrets = home / "monitoring" / "secrets"
+        assert stat.S_IMODE((secrets / "platform-token").stat().st_mode) == 0o600
+        shown = monitoring("status")
+        assert shown.returncode == 0
+        assert "up      alertmanager" in shown.stdout
+    finally:
+        stopped = monitoring("stop")
+    assert stopped.returncode == 0
+    assert monitoring("status").returncode == 1
+
+
+def test_another_word_is_refused() -> None:
+    done = subprocess.run(["scripts/monitoring.sh", "restart"], capture_output=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+
+
+# ---------------------------------------------------------------------------- in containers
+
+# Stands for Docker, which is not here: it notes what it is asked, and answers as far as the script reads it.
+DOCKER = """#!/usr/bin/env bash
+printf '%s|%s|%s\\n' "$MONITORING_FOLDER" "$MONITORING_USER" "$*" >>"$DOCKER_ASKED"
+case "$*" in
+  *' exec '*) echo '{"token": "atk-of-tests"}' ;;
+  *' ps '*) printf 'grafana\\nalertmanager\\n' ;;
+  *'config --services') printf 'prometheus\\ngrafana\\nalertmanager\\n' ;;
+esac
+"""
+
+
+@pytest.fixture
+def in_containers(tmp_path: Path) -> dict[str, str]:
+    """An environment with that Docker, and a home."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{docker.parent}:{os.environ['PATH']}",
+        "AUTOTRADER_HOME": str(tmp_path / "home"),
+        "DOCKER_ASKED": str(tmp_path / "asked"),
+    }
+
+
+def in_docker(word: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = ["scripts/monitoring.sh", word]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_containers_get_this_platforms_files_and_a_token_that_others_cannot_read(
+    in_containers: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "home" / "monitoring-compose"
+    for _ in range(2):
+        done = in_docker("start", in_containers)
+        assert done.returncode == 0, done.stderr
+
+    token = folder / "secrets" / "platform-token"
+    assert (token.read_text(), stat.S_IMODE(token.stat().st_mode)) == ("atk-of-tests", 0o600)
+    assert '"postgres-exporter:9187"' in (folder / "prometheus" / "prometheus.yml").read_text()
+    assert "Redis connections" in (folder / "dashboards" / "platform_operations.json").read_text()
+    assert {path.name for path in (folder / "data").iterdir()} == {"prometheus", "alertmanager", "grafana"}
+    asked = [line.split("|") for line in (tmp_path / "asked").read_text().splitlines()]
+    commands = [command for *_, command in asked if "version" not in command]
+    file = "compose --file docker-compose.monitoring.yml"
+    assert sum("create_token" in command for command in commands) == 1, "a token that lasts is left alone"
+    assert commands[-2:] == [
+        f"{file} up --detach --wait",
+        f"{file} kill --signal SIGHUP prometheus alertmanager",
+    ]
+    assert asked[-1][:2] == [str(folder), f"{os.getuid()}:{os.getgid()}"]
+
+
+def test_a_part_that_is_not_up_is_told_and_stopping_leaves_the_platforms_network(
+    in_containers: dict[str, str], tmp_path: Path
+) -> None:
+    shown = in_docker("status", in_containers)
+
+    assert shown.returncode == 1
+    assert shown.stdout.splitlines() == ["up      alertmanager", "up      grafana", "down    prometheus"]
+    assert in_docker("stop", in_containers).returncode == 0
+    last = (tmp_path / "asked").read_text().splitlines()[-1]
+    assert last.endswith("compose --file docker-compose.monitoring.yml rm --stop --force")
