@@ -28,6 +28,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import psutil
 from timing import emit
 from websockets.asyncio.client import connect
 
@@ -259,7 +260,7 @@ async def load(url: str, seconds: float, measured: Measured) -> None:
 
 
 @contextlib.contextmanager
-def served(home: Path) -> Iterator[str]:
+def served(home: Path) -> Iterator[tuple[str, psutil.Process]]:
     environment = {**os.environ, "AUTOTRADER_HOME": str(home), "AUTOTRADER_LOG__FORMAT": "json"}
     with (home / "api.log").open("wb") as log:
         process = subprocess.Popen(
@@ -273,7 +274,7 @@ def served(home: Path) -> Iterator[str]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, (home / "api.log").read_text()
-        yield json.loads(line)["url"]
+        yield json.loads(line)["url"], psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -288,7 +289,8 @@ def main() -> None:
         writer = Writer(f"sqlite:///{folder}/autotrader.db")
         for _ in range(HISTORY_BARS):
             writer.bar()
-        with served(Path(folder)) as url:
+        with served(Path(folder)) as (url, process):
+            before = process.cpu_times()
             stop = threading.Event()
             writing = threading.Thread(target=writer.keep, args=(stop,))
             writing.start()
@@ -298,6 +300,8 @@ def main() -> None:
                 stop.set()
                 writing.join()
                 writer.close()
+            after = process.cpu_times()
+    used = after.user + after.system - before.user - before.system
     cuts = statistics.quantiles(measured.seconds, n=100)
     emit(
         {
@@ -308,6 +312,8 @@ def main() -> None:
             "p95_ms": round(cuts[94] * 1000, 2),
             "p99_ms": round(cuts[98] * 1000, 2),
             "goal_p95_ms": GOAL_P95_MS,
+            # All that the server does, streams and health checks included.
+            "cpu_ms_a_request": round(1000 * used / len(measured.seconds), 2),
             "errors": sum(measured.errors.values()),
             "which_errors": dict(measured.errors),
             "stream_clients": CLIENTS,

@@ -2,6 +2,9 @@
 
 Runs a registered model (or buy and hold) over stored features and bars, net of costs, with the same
 sizing, cost and fill model as the gates and the trader. The result is a run in MLflow with its report.
+
+`POST /jobs/backtest` asks for runs, too: theirs are called `job-<id>-<try>`, `GET /jobs/<id>` tells how they
+ended, and a try that failed is followed by another one, which is held back for a while.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from autotrader.pipelines.params import BACKTEST
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=1),
+    is_paused_upon_creation=False,  # nothing starts it but who asks for it
     default_args=default_args(retries=0, retry_delay=timedelta(minutes=1)),
     params=form(BACKTEST),
     tags=["autotrader", "research"],

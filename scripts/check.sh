@@ -25,6 +25,11 @@ check() {
   fi
 }
 
+terraform_format() {
+  command -v terraform >/dev/null || { printf 'skipped: terraform is not installed\n'; return 0; }
+  env -u TF_CLI_CONFIG_FILE terraform fmt -check -recursive -diff terraform
+}
+
 mapfile -t shell_files < <(git ls-files -co --exclude-standard 'scripts/*.sh' 'scripts/lib/*.sh' 'deploy/*.sh' '.ci/run')
 mapfile -t prose < <(git ls-files -co --exclude-standard '*.md' '*.py' '*.sh' '*.toml' '*.yml')
 check "lint" $bin/ruff check .
@@ -33,9 +38,15 @@ check "types" $bin/mypy
 check "layers" $bin/lint-imports --no-cache
 check "shell" $bin/shellcheck -x "${shell_files[@]}"
 check "spelling" $bin/codespell "${prose[@]}"
-mapfile -t tracked < <(git ls-files -- . ':!requirements.lock' ':!.secrets.baseline')
+mapfile -t tracked < <(git ls-files -- . ':!*requirements.lock' ':!terraform/checkov.lock' ':!.secrets.baseline')
 check "secrets" $bin/detect-secrets-hook --baseline .secrets.baseline "${tracked[@]}"
 check "lock" scripts/lock.sh --check
+check "image locks" scripts/image-locks.sh --check
+check "docs lock" scripts/docs.sh --check-lock
+check "terraform format" terraform_format
+check "alert rules" $bin/python -m autotrader.monitoring.rules --check
+check "runbooks" $bin/python -m autotrader.monitoring.runbooks --check
 check "generated files" $bin/python -m autotrader.config.example --check
+check "generated pages" $bin/python -m autotrader.reference --check
 
 [ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole suite with its coverage floor: unit and contract tests in parallel, then the real processes.
+# The whole suite: unit and contract tests, which hold the coverage floor, then the real processes.
 #
 # usage: scripts/test.sh [--help]
 #
@@ -14,8 +14,8 @@ cd "$root"
 bin=.venv/bin
 rm -f .coverage .coverage.*
 
-$bin/pytest tests -m "not integration" -n 2 --cov --cov-report= -rs
-$bin/pytest tests -m integration --cov --cov-append --cov-report= -rs --durations=15
+$bin/pytest tests -m "not integration" -n 2 --cov --cov-report= -rfEs
 $bin/coverage report --skip-covered --sort=cover | tail -25
 $bin/coverage report --format=total >/dev/null || die "coverage is below the floor of pyproject.toml"
 info "coverage: $($bin/coverage report --format=total) %"
+$bin/pytest tests -m integration -n 2 -rfEs --durations=40

@@ -17,10 +17,23 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+# Any credentials will do for a local AWS, and no file of the machine may be read.
+AWS_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
 
 
 def free_port() -> int:
@@ -31,8 +44,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def mlflow_server(tmp: Path) -> Iterator[str]:
-    """An MLflow server that serves artefacts, with its state under the folder; yields its URI."""
+def mlflow_server(
+    tmp: Path, *, artifacts: str | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """An MLflow server that serves artefacts, with its state under the folder; yields its URI.
+
+    Artefacts lie under the folder, too, unless an `s3://` URI says otherwise.
+    """
     if find_spec("mlflow") is None:
         pytest.skip("needs mlflow: install the training extra")
     port = free_port()
@@ -40,9 +58,10 @@ def mlflow_server(tmp: Path) -> Iterator[str]:
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
         *("--workers", "1", "--backend-store-uri", f"sqlite:///{tmp}/mlflow.db"),
-        *("--artifacts-destination", str(tmp / "artifacts")),
+        *("--artifacts-destination", artifacts or str(tmp / "artifacts")),
     ]
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    within = {**quiet, **(environment or {})}
 
     def answers() -> bool:
         try:
@@ -50,7 +69,7 @@ def mlflow_server(tmp: Path) -> Iterator[str]:
         except httpx.TransportError:
             return False
 
-    with _process(command, tmp / "mlflow.log", answers, patience_seconds=180, environment=environment):
+    with _process(command, tmp / "mlflow.log", answers, patience_seconds=180, environment=within):
         yield uri
 
 
@@ -115,6 +134,49 @@ def redis(tmp: Path) -> Iterator[str]:
 
     with _process(command, tmp / "redis.log", answers):
         yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window."""
+    binary = shutil.which("chromium")
+    if binary is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def local_aws(
+    tmp: Path, *, program: str = "tests.fakes.aws", environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """An empty AWS on loopback (`tests/fakes/aws`); yields its URL.
+
+    Its callers need `AWS_ENVIRONMENT`, too. What its tasks run in gets the given variables, and its URL.
+    """
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", program, "--port", str(port)]
+    within = {**AWS_ENVIRONMENT, "AUTOTRADER_AWS__ENDPOINT_URL": url, **(environment or {})}
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/_faults", timeout=1, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    with _process(command, tmp / "aws.log", answers, environment=within):
+        yield url
+
+
+def set_faults(aws_url: str, *faults: Mapping[str, object]) -> None:
+    """Calls of the local AWS that go wrong from now on, in place of those asked for before."""
+    plain = {"timeout": 5, "trust_env": False, "verify": False}  # to read the trusted roots takes longest
+    httpx.post(f"{aws_url}/_faults", json=list(faults), **plain).raise_for_status()
 
 
 def empty_database(kind: str, tmp: Path) -> str:

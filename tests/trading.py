@@ -158,6 +158,7 @@ class World:
     account: str = "main"
     start: datetime = START
     durable: bool = False
+    replayed: bool = True
     wrap: Callable[[PaperBroker], Broker] = lambda broker: broker
     clock: WallClock = field(default_factory=SystemWallClock)
     market_clock: MarketClock | None = None
@@ -195,7 +196,7 @@ class World:
 
     @property
     def around(self) -> Surroundings:
-        return Surroundings(self.account, "recorded", self.instruments, True, 0.0)
+        return Surroundings(self.account, "recorded", self.instruments, self.replayed, 0.0)
 
     async def keeper(self) -> LeaseKeeper:
         """Holds the lease: nobody else writes to the venue's journal from now on."""

@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from autotrader import tracing
 from autotrader.config.settings import DeploymentTargetKind, Settings, load_settings
 from autotrader.domain.instruments import Venue
 from autotrader.log import configure_logging
+from autotrader.ports.alerts import Alerts, Channel, Channels
 from autotrader.ports.approvals import Approvals
 from autotrader.ports.archive import Archive
 from autotrader.ports.broker import Brokers, OpenBroker
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.credentials import CredentialCheck, CredentialChecks
-from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
+from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, ReleaseStore
 from autotrader.ports.events import EventLog
 from autotrader.ports.holds import Holds
+from autotrader.ports.jobs import Jobs
 from autotrader.ports.market_data import (
     BarStreams,
     ClosedBars,
@@ -31,7 +34,11 @@ from autotrader.ports.market_data import (
     PageDecoder,
     PageDecoders,
 )
+from autotrader.ports.pipeline_runs import PipelineRuns
+from autotrader.ports.places import Bucket, Place, Places
 from autotrader.ports.registry import ModelRegistry
+from autotrader.ports.service_levels import ServiceLevelReadings
+from autotrader.ports.studies import Studies
 from autotrader.ports.tokens import Tokens
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trading import TradingRecords
@@ -51,6 +58,7 @@ class Container:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._buckets: dict[str, Bucket] = {}
 
     @cached_property
     def wall_clock(self) -> WallClock:
@@ -69,13 +77,26 @@ class Container:
     def archive(self) -> Archive:
         from autotrader.adapters.file_archive import FileArchive
 
-        return FileArchive(self.settings.archive_uri)
+        return FileArchive(self.place(self.settings.archive_uri))
 
     @cached_property
     def lake(self) -> Lake:
         from autotrader.data.lake import Lake
 
-        return Lake(self.settings.lake_uri)
+        return Lake(self.place(self.settings.lake_uri))
+
+    def place(self, uri: str) -> Place:
+        """A folder, or what lies below a prefix of a bucket."""
+        from autotrader.data.places import place_of
+
+        return place_of(uri, self.bucket)
+
+    def bucket(self, name: str) -> Bucket:
+        from autotrader.adapters.s3_bucket import S3Bucket
+
+        if name not in self._buckets:
+            self._buckets[name] = S3Bucket(self.settings.aws, name)
+        return self._buckets[name]
 
     @cached_property
     def feature_store(self) -> FeatureStore:
@@ -107,6 +128,16 @@ class Container:
         from autotrader.db.trials import SqlTrialLedger
 
         return SqlTrialLedger(open_database(self.settings.ledger_url))
+
+    @cached_property
+    def studies(self) -> Studies:
+        if self.engine.dialect.name == "postgresql":
+            from autotrader.db.studies import PostgresStudies
+
+            return PostgresStudies(self.engine)
+        from autotrader.training.studies import LocalStudies
+
+        return LocalStudies()
 
     @cached_property
     def tracker(self) -> ExperimentTracker:
@@ -151,6 +182,20 @@ class Container:
                 from autotrader.adapters.local_target import LocalTarget
 
                 return LocalTarget(self.settings)
+            case DeploymentTargetKind.CONTAINERS:
+                from autotrader.adapters.container_target import ContainerTarget
+
+                return ContainerTarget(self.settings)
+            case DeploymentTargetKind.ECS:
+                from autotrader.adapters.ecs_target import EcsTarget
+
+                return EcsTarget(self.settings, self.release_store)
+
+    @cached_property
+    def release_store(self) -> ReleaseStore:
+        from autotrader.adapters.ecs_releases import S3Releases
+
+        return S3Releases(self.settings)
 
     @cached_property
     def postbox(self) -> Postbox:
@@ -165,6 +210,39 @@ class Container:
             recipients=mail.recipients,
             clock=self.wall_clock,
         )
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        from autotrader.alerts.set_up import routing_of
+        from autotrader.db.alerts import SqlAlerts
+
+        runbooks = self.settings.monitoring.runbook_url
+        return SqlAlerts(self.engine, routing_of(self.settings), runbooks=runbooks)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        from autotrader.db.jobs import SqlJobs
+
+        asked = self.settings.jobs
+        return SqlJobs(self.engine, tries=asked.tries, retry_seconds=asked.retry_seconds)
+
+    def channels(self) -> Sequence[Channel]:
+        """New ones, of all that are set up; the caller closes them."""
+        from autotrader.alerts.set_up import open_channels
+
+        return open_channels(self.settings, self.postbox, self.wall_clock)
+
+    @cached_property
+    def pipeline_runs(self) -> PipelineRuns:
+        from autotrader.adapters.airflow_runs import AirflowRuns
+
+        return AirflowRuns(self.settings)
+
+    @cached_property
+    def service_levels(self) -> ServiceLevelReadings:
+        from autotrader.adapters.prometheus_levels import PrometheusLevels
+
+        return PrometheusLevels(self.settings.prometheus_url)
 
     @cached_property
     def predictions(self) -> PredictionStore:
@@ -256,8 +334,9 @@ def configure_process() -> None:
     ConfigurationError
         If a setting is wrong.
     """
-    log = load_settings().log
-    configure_logging(level=log.level, form=log.format)
+    settings = load_settings()
+    configure_logging(level=settings.log.level, form=settings.log.format)
+    tracing.turn_on(settings.tracing.endpoint)
 
 
 def _providers() -> dict[str, Callable[[Container], Any]]:
@@ -270,18 +349,26 @@ def _providers() -> dict[str, Callable[[Container], Any]]:
         _name(EventLog): lambda c: c.events,
         _name(Holds): lambda c: c.holds,
         _name(TrialLedger): lambda c: c.trials,
+        _name(Studies): lambda c: c.studies,
         _name(ExperimentTracker): lambda c: c.tracker,
         _name(ModelRegistry): lambda c: c.registry,
         _name(MarketDataSources): lambda c: c.source,
         _name(PageDecoders): lambda c: c.decoder,
+        _name(Places): lambda c: c.place,
         _name(BarStreams): lambda c: c.bar_stream,
         _name(Brokers): lambda c: c.broker,
         _name(CredentialChecks): lambda c: c.credential_checks,
         _name(DeploymentRecords): lambda c: c.deployment_records,
         _name(DeploymentTarget): lambda c: c.deployment_target,
+        _name(ReleaseStore): lambda c: c.release_store,
         _name(Tokens): lambda c: c.tokens,
         _name(Approvals): lambda c: c.approvals,
+        _name(Alerts): lambda c: c.alerts,
+        _name(Channels): lambda c: c.channels,
+        _name(Jobs): lambda c: c.jobs,
         _name(TradingRecords): lambda c: c.trading_records,
+        _name(PipelineRuns): lambda c: c.pipeline_runs,
+        _name(ServiceLevelReadings): lambda c: c.service_levels,
         "autotrader.alerts.postbox.Postbox": lambda c: c.postbox,
         "autotrader.data.lake.Lake": lambda c: c.lake,
         "autotrader.data.predictions.PredictionStore": lambda c: c.predictions,

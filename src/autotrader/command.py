@@ -19,6 +19,7 @@ import functools
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 import types
@@ -45,6 +46,25 @@ _SCALARS: dict[type, Callable[[str], Any]] = {
     datetime: parse_utc,
     date: date.fromisoformat,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One that a verb takes on the command line.
+
+    Attributes
+    ----------
+    value : str
+        What follows the flag, such as `DATE` or `{dev,production}`; empty where nothing does.
+    default : object
+        None where it is required, too.
+    """
+
+    flag: str
+    value: str
+    required: bool
+    default: object
+    help: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +100,7 @@ def run(verb: Callable[..., object], argv: Sequence[str] | None = None, *, prog:
     hints = _hints(verb)
     parser = argparse.ArgumentParser(
         prog=prog or _program_name(verb),
-        description=_prose(verb),
+        description=prose(verb),
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -102,8 +122,16 @@ def run(verb: Callable[..., object], argv: Sequence[str] | None = None, *, prog:
         print("interrupted", file=sys.stderr)
         return 130
     result = outcome if isinstance(outcome, Result) else Result(outcome, _render(outcome))
-    print(json.dumps(to_plain(result.data)) if as_json else result.text)
+    _say(json.dumps(to_plain(result.data)) if as_json else result.text)
     return int(result.exit_code)
+
+
+def _say(text: str) -> None:
+    """Print it; whoever reads may have read enough, as `head` has."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -163,6 +191,20 @@ def summary(target: str) -> str:
     return (inspect.getdoc(load(target)) or "").partition("\n")[0]
 
 
+def options(verb: Callable[..., object]) -> Iterator[Option]:
+    """What the verb takes on the command line, in its own order, beside `--json` and `--help`."""
+    hints = _hints(verb)
+    helps = _parameter_help(inspect.getdoc(verb) or "")
+    parser = argparse.ArgumentParser(add_help=False)
+    for name, parameter in inspect.signature(verb).parameters.items():
+        if _is_option(hints[name]):
+            action = _add_option(parser, name, parameter, hints[name], helps.get(name))
+            flag = " / ".join(action.option_strings)
+            value = str(action.metavar or "") + ("…" if action.nargs == "+" else "")
+            text = (action.help or "").replace("%%", "%")
+            yield Option(flag, value, action.required, action.default, text)
+
+
 def to_plain(value: object) -> Any:
     """The value in JSON's own types; NaN and infinities become null."""
     match value:
@@ -195,23 +237,22 @@ def _add_option(
     parameter: inspect.Parameter,
     hint: Any,
     help_text: str | None,
-) -> None:
+) -> argparse.Action:
     flag = "--" + name.replace("_", "-")
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
-    options: dict[str, Any] = {"dest": name, "help": help_text, "required": required, "default": default}
+    given: dict[str, Any] = {"dest": name, "help": help_text, "required": required, "default": default}
     inner, many = _unwrap(hint)
     if inner is bool:
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
-        return
+        return parser.add_argument(flag, action=argparse.BooleanOptionalAction, **given)
     if isinstance(inner, type) and issubclass(inner, enum.Enum):
         members = ",".join(str(member.value) for member in inner)
-        options |= {"type": inner, "choices": list(inner), "metavar": f"{{{members}}}"}
+        given |= {"type": inner, "choices": list(inner), "metavar": f"{{{members}}}"}
     else:
-        options |= {"type": _reader(_SCALARS[inner]), "metavar": name.upper()}
+        given |= {"type": _reader(_SCALARS[inner]), "metavar": name.upper()}
     if many:
-        options["nargs"] = "+"
-    parser.add_argument(flag, **options)
+        given["nargs"] = "+"
+    return parser.add_argument(flag, **given)
 
 
 def _is_option(hint: Any) -> bool:
@@ -260,7 +301,7 @@ def _parameter_help(doc: str) -> dict[str, str]:
     return {n: text.replace("%", "%%") for n, text in helps.items()}
 
 
-def _prose(verb: Callable[..., object]) -> str:
+def prose(verb: Callable[..., object]) -> str:
     """The docstring without its sections: these describe the options one by one."""
     return re.split(r"\n\n[A-Z]\w+\n-{3,}\n", inspect.getdoc(verb) or "", maxsplit=1)[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,11 +15,23 @@ from autotrader.domain.instruments import Venue
 from autotrader.ports.archive import Archive, ArchiveEntry
 from autotrader.ports.market_data import RawPage
 from tests.fakes.archive import InMemoryArchive
+from tests.s3.buckets import in_bucket, new_bucket, with_credentials
+from tests.services import local_aws
 from tests.unit.data.frames import START, page, stored_bars
 
 
-@pytest.fixture(params=["file", "memory"])
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with local_aws(tmp_path_factory.mktemp("aws")) as url:
+        yield url
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    if request.param == "s3":
+        with_credentials(monkeypatch)
+        url = request.getfixturevalue("aws")
+        return FileArchive(in_bucket(url, new_bucket(url), "archive"))
     return FileArchive(str(tmp_path / "archive")) if request.param == "file" else InMemoryArchive()
 
 

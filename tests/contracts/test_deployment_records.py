@@ -38,7 +38,7 @@ ROLLOUT = Rollout(
     id="r1",
     strategy_id=STRATEGY,
     version="v1.1.0",
-    previous_version="v1.0.0",
+    previous_version=None,
     candidate=Color.GREEN,
     profile="fast",
     state=RolloutState.WORKING,
@@ -69,6 +69,13 @@ PASSED = StageRecord(
 
 def route(instrument: str = BTC, color: Color = Color.GREEN, green_until: datetime | None = None) -> Route:
     return Route(instrument, color, color.other, 0, green_until, changed_at=AT, changed_by="controller")
+
+
+def planned(records: DeploymentRecords, number: int, at: datetime = AT) -> Rollout:
+    """A rollout beside what is live now."""
+    live = records.live()
+    color, version = (live.candidate.other, live.version) if live else (Color.GREEN, None)
+    return replace(ROLLOUT, id=f"r{number}", candidate=color, previous_version=version, created_at=at)
 
 
 def event(key: str, at: datetime = AT) -> Event:
@@ -179,11 +186,22 @@ def test_a_rollout_does_not_begin_in_the_middle(records: DeploymentRecords) -> N
     assert records.recent() == []
 
 
+def test_a_rollout_that_was_planned_on_what_is_live_no_more_does_not_begin(
+    records: DeploymentRecords,
+) -> None:
+    stale = planned(records, 2)
+    begun = records.begin(planned(records, 1), event("r1"))
+    records.change(begun, replace(begun, state=RolloutState.COMPLETED, ended_at=AT), event("ended"))
+    for wrong in (stale, replace(planned(records, 2), candidate=begun.candidate)):
+        with pytest.raises(Refused, match="somebody switched meanwhile"):
+            records.begin(wrong, event("r2"))
+    assert records.active() is None
+    assert records.begin(planned(records, 2), event("r2")).previous_version == begun.version
+
+
 def test_when_one_is_over_the_next_may_begin_and_the_newest_comes_first(records: DeploymentRecords) -> None:
     for number in range(3):  # and a clock that was set back changes no order
-        begun = records.begin(
-            replace(ROLLOUT, id=f"r{number}", created_at=MINUTES[5 - number]), event(f"r{number}")
-        )
+        begun = records.begin(planned(records, number, MINUTES[5 - number]), event(f"r{number}"))
         over = replace(begun, state=RolloutState.COMPLETED, ended_at=MINUTES[5])
         records.change(begun, over, event(f"r{number} ended"))
     assert records.active() is None
@@ -194,9 +212,7 @@ def test_what_is_live_is_what_was_completed_last(records: DeploymentRecords) -> 
     way_back = [RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK]
     assert records.live() is None
     for number, way in enumerate([[RolloutState.COMPLETED], [RolloutState.COMPLETED], way_back]):
-        stands = records.begin(
-            replace(ROLLOUT, id=f"r{number}", created_at=MINUTES[number]), event(f"r{number}")
-        )
+        stands = records.begin(planned(records, number, MINUTES[number]), event(f"r{number}"))
         for state in way:
             over = records.change(
                 stands, replace(stands, state=state, ended_at=MINUTES[number]), event(state)
@@ -511,7 +527,7 @@ def test_a_reader_that_goes_on_misses_no_pair_of_writers_at_once(records: Deploy
 
 def test_pairs_of_rollouts_that_ended_long_ago_are_forgotten(records: DeploymentRecords) -> None:
     for number in range(3):
-        begun = records.begin(replace(ROLLOUT, id=f"r{number}"), event(f"r{number}"))
+        begun = records.begin(planned(records, number), event(f"r{number}"))
         records.add_pairs(begun.id, [pair(1), pair(2)])
         if number < 2:
             over = replace(begun, state=RolloutState.COMPLETED, ended_at=MINUTES[number])

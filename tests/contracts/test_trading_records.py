@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -40,6 +41,7 @@ from autotrader.ports.trading import (
     Recovery,
     Restriction,
     Signal,
+    TradingReads,
     TradingRecords,
 )
 from tests.fakes.trading import InMemoryTradingRecords
@@ -598,6 +600,28 @@ def test_rows_of_one_instant_are_in_one_order_whatever_the_page(subject: Subject
     subject.write(orders=tuple(replace(ORDER, client_order_id=id_) for id_ in ids))
     found = [subject.records.orders(PAPER, Page(limit=1, offset=n))[0].client_order_id for n in range(6)]
     assert found == sorted(ids)
+
+
+def test_reads_at_once_see_one_instant_whoever_writes_meanwhile(subject: Subject) -> None:
+    seven = replace(POSITION, quantity=Decimal(7))
+    subject.write(state=STATE, positions=(POSITION,), signals=(SIGNAL,))
+    writing = threading.Thread(
+        target=subject.write,
+        kwargs={"state": replace(STATE, revision=1), "positions": (seven,), "signals": (SILENT,)},
+    )
+
+    def seen(reads: TradingReads) -> tuple[object, ...]:
+        state = reads.state(PAPER)
+        return state and state.revision, reads.holdings(PAPER).position(BTC), len(reads.signals(PAPER, ALL))
+
+    with subject.records.at_once() as reads:
+        before = reads.state(PAPER)
+        writing.start()
+        writing.join(0.5)  # a store may as well let the writer wait until the reads are over
+        assert reads.state(PAPER) == before
+        assert seen(reads) == (1, POSITION, 1)
+    writing.join(30)
+    assert seen(subject.records) == (2, seven, 2)
 
 
 def test_accounts_are_listed_by_name(subject: Subject) -> None:

@@ -88,7 +88,8 @@ CONTRACT: dict[str, tuple[str | None, int, float, float | None, list[str]]] = {
         0.5,
         ["check_market_day", "build_summary", "mail_summary"],
     ),
-    "backtest": (None, 0, 1, 1, ["run_backtest"]),
+    "weekly_report": ("0 18 * * 0", 2, 5, 0.5, ["build_report", "mail_report"]),
+    "backtest": (None, 0, 1, None, ["run_backtest"]),
 }
 
 

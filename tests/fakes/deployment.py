@@ -13,6 +13,7 @@ from autotrader.db.rollout_rules import (
     first_revision,
     next_revision,
     refuse_while,
+    require_planned_on,
 )
 from autotrader.domain.errors import NotFound
 from autotrader.domain.rollout import Color, RolloutState
@@ -82,6 +83,7 @@ class InMemoryDeploymentRecords:
             active = self.active()
             if active is not None:
                 raise refuse_while(active, f"a rollout of {rollout.version}")
+            require_planned_on(self.live(), first)
             self._rollouts[first.id] = first
             self.events.record(event_of_revision(event, first))
             return first

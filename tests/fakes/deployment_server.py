@@ -165,6 +165,7 @@ class Server:
             "ready": ready,
             "color": self._color,
             "uptime_seconds": uptime,
+            "memory_bytes": 100_000_000,
             **self._release,
         }
 

@@ -13,9 +13,10 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.fakes.http_server import Handler, listening
 
 Body = dict[str, Any]
 
@@ -82,6 +83,8 @@ class StandInMlflow:
         with self._lock:
             self.requests.append(f"{method} {path}")
             self.before(method, path)
+            if path == "/health":
+                return b"OK"
             if path.startswith(_ARTIFACTS):
                 return self._artifact(method, unquote(path.removeprefix(_ARTIFACTS)), body)
             name = path.removeprefix("/api/2.0/mlflow/").replace("/", "_").replace("-", "_")
@@ -236,41 +239,23 @@ class StandInMlflow:
 def serve(mlflow: StandInMlflow) -> Iterator[str]:
     """The stand-in on a free loopback port; yields its URI."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Stand(Handler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
 
-        def _handle(self) -> None:
+        def respond(self) -> None:
             parts = urlsplit(self.path)
             query = {k: v[0] for k, v in parse_qs(parts.query).items()}
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.sent()
             status = 200
             try:
                 content = mlflow.answer(self.command, parts.path, query, body)
             except Refusal as refusal:
                 status = refusal.status
                 content = json.dumps({"error_code": refusal.code, "message": str(refusal)}).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, content, kind="application/json")
 
-        do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Stand) as url:
+        yield url
 
 
 def _pairs(values: dict[str, str]) -> list[dict[str, str]]:

@@ -7,9 +7,9 @@ import re
 import socket
 from collections.abc import Mapping
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
 
+from tests.fakes.http_server import Handler
 from tests.fakes.oanda_account import AccountFault, Json, OandaAccount
 
 _ABOUT = {
@@ -24,7 +24,7 @@ _ABOUT = {
 
 
 def answer(
-    account: OandaAccount, handler: BaseHTTPRequestHandler, rest: str, query: Mapping[str, str]
+    account: OandaAccount, handler: Handler, rest: str, query: Mapping[str, str]
 ) -> tuple[int, Json, dict[str, str]] | None:
     """Status, body and headers for a path below the account's; None where the answer was written, or
     is withheld."""
@@ -52,8 +52,8 @@ def answer(
     return 404, {"errorMessage": "Unknown path"}, {}
 
 
-def _order(account: OandaAccount, handler: BaseHTTPRequestHandler) -> tuple[int, Json, dict[str, str]] | None:
-    request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))["order"]
+def _order(account: OandaAccount, handler: Handler) -> tuple[int, Json, dict[str, str]] | None:
+    request = json.loads(handler.sent())["order"]
     if account.takes(AccountFault.LOST_REQUEST):
         return _cut(handler, b"")
     status, said = account.place(request)
@@ -68,7 +68,7 @@ def _order(account: OandaAccount, handler: BaseHTTPRequestHandler) -> tuple[int,
     return status, said, {}
 
 
-def _cut(handler: BaseHTTPRequestHandler, last_words: bytes) -> None:
+def _cut(handler: Handler, last_words: bytes) -> None:
     handler.wfile.write(last_words)
     handler.connection.shutdown(socket.SHUT_RDWR)
     handler.close_connection = True
@@ -91,7 +91,7 @@ def _pages(account: OandaAccount, query: Mapping[str, str]) -> Json:
     return {"pages": pages, "count": len(found), "lastTransactionID": account.last}
 
 
-def _stream(account: OandaAccount, handler: BaseHTTPRequestHandler) -> None:
+def _stream(account: OandaAccount, handler: Handler) -> None:
     handler.send_response(200)
     handler.send_header("Content-Type", "application/octet-stream")
     handler.send_header("Transfer-Encoding", "chunked")

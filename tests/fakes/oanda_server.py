@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -31,6 +31,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import polars as pl
 
 from tests.fakes import oanda_routes
+from tests.fakes.http_server import Handler
 from tests.fakes.oanda_account import OandaAccount
 
 TOKEN = "stand-in-token"
@@ -151,53 +152,48 @@ class _Http(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def do_PUT(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
+    def respond(self) -> None:
         venue = cast("_Http", self.server).venue
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         venue.requests.append(self.path)
         if self.headers.get("Authorization") != f"Bearer {venue.token}":
-            self._send(401, {"errorMessage": "Insufficient authorization to perform request."})
+            self.answer_json(401, {"errorMessage": "Insufficient authorization to perform request."})
         elif url.path == "/v3/accounts":
-            self._send(200, {"accounts": [{"id": venue.account, "tags": []}]})
+            self.answer_json(200, {"accounts": [{"id": venue.account, "tags": []}]})
         elif url.path == f"/v3/accounts/{venue.account}/summary":
-            self._send(200, {"account": {"id": venue.account, "currency": "USD"}, "lastTransactionID": "1"})
+            self.answer_json(
+                200, {"account": {"id": venue.account, "currency": "USD"}, "lastTransactionID": "1"}
+            )
         elif venue.book and (asked := oanda_routes.account_path(url.path)) and asked[0] == venue.book.id:
             if told := oanda_routes.answer(venue.book, self, asked[1], query):
-                self._send(*told)
+                status, body, headers = told
+                self.answer_json(status, body, headers=headers)
         elif match := re.fullmatch(r"/v3/instruments/([^/]+)/candles", url.path):
             self._candles(venue, unquote(match[1]), query)
         elif url.path.startswith("/v3/accounts/"):
-            self._send(403, {"errorMessage": "Insufficient authorization to perform request."})
+            self.answer_json(403, {"errorMessage": "Insufficient authorization to perform request."})
         else:
-            self._send(404, {"errorMessage": "Unknown path"})
+            self.answer_json(404, {"errorMessage": "Unknown path"})
 
     def _candles(self, venue: OandaServer, instrument: str, query: Mapping[str, str]) -> None:
         fault = venue.next_fault()
         status, body = venue.candles(instrument, query)
         match fault:
             case Fault.THROTTLED:
-                self._send(429, {"errorMessage": "Rate limit exceeded"}, {"Retry-After": "0.05"})
+                self.answer_json(
+                    429, {"errorMessage": "Rate limit exceeded"}, headers={"Retry-After": "0.05"}
+                )
             case Fault.SERVER_ERROR:
-                self._send(500, {"errorMessage": "Internal server error"})
+                self.answer_json(500, {"errorMessage": "Internal server error"})
             case Fault.HTML:
-                self._send_bytes(200, b"<html><body>Maintenance</body></html>", "text/html", {})
+                self.answer(200, b"<html><body>Maintenance</body></html>", kind="text/html")
             case Fault.TRUNCATED:
                 whole = json.dumps(body).encode()
-                self._send_bytes(200, whole[: len(whole) // 2], "application/json", {})
+                self.answer(200, whole[: len(whole) // 2], kind="application/json")
             case Fault.DISCONNECT:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
@@ -208,20 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if status == 200:
                     candles = cast("list[dict[str, Any]]", body["candles"])
                     body["candles"] = _spoil(candles, fault)
-                self._send(status, body)
-
-    def _send(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
-        self._send_bytes(status, json.dumps(body).encode(), "application/json", headers or {})
-
-    def _send_bytes(self, status: int, body: bytes, kind: str, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: requests are recorded in `OandaServer.requests`."""
+                self.answer_json(status, body)
 
 
 def _quotes(frame: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from autotrader.domain.rollout import Color
 from autotrader.ports.deployment import Release
 from autotrader.registry.onnx_model import OnnxModel
+from tests.fakes.http_server import Handler, listening
 
 TOKEN = "a-callers-token"
 MAX_ROWS = 1_000
@@ -131,18 +131,11 @@ class StandInService:
 def served(service: StandInService) -> Iterator[str]:
     """Run it on a free port; yields its base URL."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Serving(Handler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:
-            self._reply(b"")
-
-        def do_POST(self) -> None:
-            self._reply(self.rfile.read(int(self.headers["Content-Length"])))
-
-        def _reply(self, body: bytes) -> None:
-            answer = service.answer(self.command, self.path, self.headers, body)
+        def respond(self) -> None:
+            answer = service.answer(self.command, self.path, self.headers, self.sent())
             if answer is None:
                 self.close_connection = True
                 return
@@ -151,22 +144,8 @@ def served(service: StandInService) -> Iterator[str]:
             head = f"HTTP/1.1 {status} -\r\nContent-Length: {len(data)}\r\n\r\n"
             self.wfile.write(head.encode() + data)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Serving) as url:
+        yield url
 
 
 def _refuse(expected: str, was: str) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autotrader.domain.errors import Unreachable
+from autotrader.domain.errors import NotFound, Unreachable
 
 
 @dataclass
@@ -47,6 +47,13 @@ class InMemoryTracker:
     def log_table(self, run_id: str, file_name: str, rows: Mapping[str, list[object]]) -> None:
         self._require_server()
         self.runs[run_id].tables[file_name] = dict(rows)
+
+    def read_table(self, run_id: str, file_name: str) -> Mapping[str, list[object]]:
+        self._require_server()
+        tables = self.runs[run_id].tables if run_id in self.runs else {}
+        if file_name not in tables:
+            raise NotFound(f"expected a table that the run keeps, was {file_name!r}")
+        return tables[file_name]
 
     def log_file(self, run_id: str, path: Path, folder: str = "") -> None:
         self._require_server()

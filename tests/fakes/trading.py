@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -29,6 +30,7 @@ from autotrader.ports.trading import (
     Page,
     Recovery,
     Signal,
+    TradingReads,
 )
 from tests.fakes.events import InMemoryEventLog
 
@@ -140,6 +142,11 @@ class InMemoryTradingRecords:
             return len(signals) + len(points)
 
     # --------------------------------------------------------------------------------- reading
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[TradingReads]:
+        with self._lock:
+            yield self
 
     def state(self, account: str) -> AccountState | None:
         return self._states.get(account)

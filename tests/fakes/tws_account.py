@@ -35,6 +35,7 @@ class AccountFault(StrEnum):
     DUPLICATE_NUMBER = "duplicate-number"  # the next order is answered with error 103
     HELD = "held"  # the next order waits for tomorrow's session: error 399
     LATE_FILL = "late-fill"  # the next cancellation is done, and the order is filled when it can be
+    FILLED_MEANWHILE = "filled-meanwhile"  # an order of LATE_FILL is filled once the account has been told
     FILLED_BEFORE = "filled-before"  # the next cancellation finds the order filled: error 10148
     NOT_CANCELLABLE = "not-cancellable"  # the next cancellation is refused: error 161
     DUPLICATE_FILL = "duplicate-fill"  # the next execution is told twice
@@ -42,6 +43,7 @@ class AccountFault(StrEnum):
     LATE_COMMISSION = "late-commission"  # the next commission waits for `pay_late`
     CORRECTED_FILL = "corrected-fill"  # the next execution is told again, corrected
     DUPLICATE_POSITIONS = "duplicate-positions"  # the next list has each contract under two exchanges
+    TOLD_MEANWHILE = "told-meanwhile"  # the next list of orders has one in it that is told by itself, too
     HALF_POSITIONS = "half-positions"  # the socket closes in the middle of the next list
 
 
@@ -218,7 +220,8 @@ class TwsAccount:
         self.orders.append(order)
 
     def open_orders(self, send: Send) -> None:
-        for order in self.orders:
+        told_meanwhile = self.orders[:1] if self.takes(AccountFault.TOLD_MEANWHILE) else []
+        for order in [*told_meanwhile, *self.orders]:
             if order["status"] in {"PreSubmitted", "Submitted"}:
                 send(*tws_messages.open_order(order))
                 send(*tws_messages.order_status(order))
@@ -259,6 +262,9 @@ class TwsAccount:
             send(6, 2, key, value, currency, ACCOUNT)
         send(8, 1, "15:00")
         send(54, 1, ACCOUNT)
+        if self._late and self.takes(AccountFault.FILLED_MEANWHILE):
+            for order in [*self._late]:
+                self._fill(order, Decimal(order["limit"]))
 
     def pay_late(self) -> None:
         """Send the commissions that were withheld."""

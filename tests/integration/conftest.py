@@ -46,15 +46,19 @@ class Platform:
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> tuple[DagRun, dict[str, list[TaskInstance]]]:
         """Run the DAG to its end; returns the run and its task instances by task id."""
         self.api.unpause(dag_id)
-        run_id = self.api.trigger(dag_id, conf)
+        run = self.ended(dag_id, self.api.trigger(dag_id, conf))
+        tasks: dict[str, list[TaskInstance]] = {}
+        for task in self.api.tasks(dag_id, run.run_id):
+            tasks.setdefault(task.task_id, []).append(task)
+        return run, tasks
+
+    def ended(self, dag_id: str, run_id: str) -> DagRun:
+        """The run, once it came to its end."""
         deadline = time.monotonic() + RUN_SECONDS
         while (run := self.api.run(dag_id, run_id)).state not in FINAL_RUN_STATES:
             assert time.monotonic() < deadline, f"{dag_id} did not end: {self.api.tasks(dag_id, run_id)}"
             time.sleep(0.5)
-        tasks: dict[str, list[TaskInstance]] = {}
-        for task in self.api.tasks(dag_id, run_id):
-            tasks.setdefault(task.task_id, []).append(task)
-        return run, tasks
+        return run
 
     def why(self, run: DagRun) -> str:
         """What ended the failed tasks, for an assertion's message."""
@@ -91,34 +95,33 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with ExitStack() as stack:
         gateway = stack.enter_context(TwsGateway(_venue_bars(Venue.IBKR, ("AAPL", "MSFT"))))
         oanda = stack.enter_context(OandaServer(_venue_bars(Venue.OANDA, ("EUR_USD",)), now=END))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name in [name for name in os.environ if name.startswith("AUTOTRADER_")]:
-            patch.delenv(name)
-        for name, value in {
-            "HOME": str(home),
-            "MARKET_SOURCE": "simulated",
-            "SIMULATION__DAYS": str(DAYS),
-            "SIMULATION__END": END.isoformat(),
-            "SIMULATION__PLANTED_SIGNAL": "0.3",
-            "VENUES": "binance,ibkr,oanda",
-            "BINANCE__INSTRUMENTS": "BTCUSDT,ETHUSDT",
-            "IBKR__PORT": str(gateway.port),
-            "IBKR__INSTRUMENTS": "AAPL,MSFT",
-            "OANDA__REST_URL": oanda.url,
-            "OANDA__TOKEN": oanda.token,
-            "OANDA__ACCOUNT": oanda.account,
-            "OANDA__INSTRUMENTS": "EUR_USD",
-            "TRAINING__LOOKBACK_DAYS": "6",
-            "TRAINING__EVALUATION_DAYS": "4",
-            "TRAINING__FOLD_DAYS": "2",
-            "TRAINING__TRIALS_PER_MODEL": "2",
-            "LOG__FORMAT": "console",
-        }.items():
-            patch.setenv(f"AUTOTRADER_{name}", value)
-        settings = load_settings(of_stack=False)
-        market = choose_market(settings, Container(settings).market_clock)
-        processes = services.table(settings)
-        stack.callback(processes.stop_all)
-        settings = services.start(settings, market, tell=print)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {
+                "HOME": str(home),
+                "MARKET_SOURCE": "simulated",
+                "SIMULATION__DAYS": str(DAYS),
+                "SIMULATION__END": END.isoformat(),
+                "SIMULATION__PLANTED_SIGNAL": "0.3",
+                "VENUES": "binance,ibkr,oanda",
+                "BINANCE__INSTRUMENTS": "BTCUSDT,ETHUSDT",
+                "IBKR__PORT": str(gateway.port),
+                "IBKR__INSTRUMENTS": "AAPL,MSFT",
+                "OANDA__REST_URL": oanda.url,
+                "OANDA__TOKEN": oanda.token,
+                "OANDA__ACCOUNT": oanda.account,
+                "OANDA__INSTRUMENTS": "EUR_USD",
+                "TRAINING__LOOKBACK_DAYS": "6",
+                "TRAINING__EVALUATION_DAYS": "4",
+                "TRAINING__FOLD_DAYS": "2",
+                "TRAINING__TRIALS_PER_MODEL": "2",
+                "LOG__FORMAT": "console",
+            }.items():
+                patch.setenv(f"AUTOTRADER_{name}", value)
+            settings = load_settings(of_stack=False)
+            market = choose_market(settings, Container(settings).market_clock)
+            processes = services.table(settings)
+            stack.callback(processes.stop_all)
+            settings = services.start(settings, market, tell=print)
+            environment = dict(os.environ)
         api = stack.enter_context(services.airflow_client(settings))
-        yield Platform(settings, dict(os.environ), api, gateway, oanda)
+        yield Platform(settings, environment, api, gateway, oanda)

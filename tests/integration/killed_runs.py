@@ -23,17 +23,32 @@ from autotrader.ports.registry import ModelVersion
 from tests.integration.pipeline_child import Nursery
 
 MODEL = "autotrader-strategy"
+# Steps of the data pipeline that may be killed with bars in the lake.
+AFTER_COMMIT = {
+    "data.commit_bars",
+    "data.transform_features",
+    "data.load_to_feature_store",
+    "data.check_data_health",
+}
 LONG_AGO, FAR_AHEAD = datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 
 RunStep = Callable[..., Any]
 
 
 class StartAgain(Exception):
-    """The run is given up, and one is started from its first step."""
+    """The run is given up, and one is started from its first step.
 
-    def __init__(self, *, new_key: bool) -> None:
+    Attributes
+    ----------
+    asks_again : bool
+        Whether the venue is asked anew: under a new key nothing is staged, and what was committed may
+        make an incremental window another one.
+    """
+
+    def __init__(self, step: str, *, new_key: bool) -> None:
         super().__init__()
         self.new_key = new_key
+        self.asks_again = new_key or step in AFTER_COMMIT
 
 
 def data_pipeline(run: RunStep, run_key: str, conf: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +128,7 @@ class Killer:
             if self.moments.random() < self.again:
                 new_key = self.moments.random() < 0.5
                 self.restarts["new key" if new_key else "same key"] += 1
-                raise StartAgain(new_key=new_key)
+                raise StartAgain(step, new_key=new_key)
         ended = self.nursery.run(step, key, environment)
         assert ended is not None
         return ended[0]

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy
 
 from autotrader.adapters.airflow_api import FINAL_RUN_STATES
+from autotrader.adapters.celery_workers import CeleryWorkers
 from autotrader.apps.stack import services
 from autotrader.apps.stack.market import choose_market
 from autotrader.bootstrap import Container
@@ -65,6 +66,9 @@ def test_the_data_pipeline_runs_on_celery_workers_with_state_in_postgresql(
                     processes.require_running("airflow-worker")
                     time.sleep(0.5)
                 assert run.state == "success", api.tasks("data_pipeline", run_id)
+            (worker,) = CeleryWorkers(broker)()
+            assert worker.name.startswith("celery@")
+            assert (worker.memory_bytes or 0) > 50e6, "Airflow's worker loads what tells of it"
             container = Container(settings)
             stored = BarStore(container.lake, container.holds).read(
                 settings.instruments(), interval=Interval.M1

@@ -88,3 +88,20 @@ def test_on_a_day_without_a_session_there_is_no_mail(platform: Platform) -> None
     run, tasks = platform.trigger("daily_summary", {"day": "2024-02-25"})
     assert run.state == "success"
     assert {t.state for of in tasks.values() for t in of} == {"skipped"}
+
+
+def test_the_weeks_report_is_mailed_and_says_what_could_not_be_read(platform: Platform) -> None:
+    run, tasks = platform.trigger("weekly_report", {"day": "2024-02-29"})
+    assert run.state == "success", platform.why(run)
+    assert {name: [t.state for t in of] for name, of in tasks.items()} == {
+        "build_report": ["success"],
+        "mail_report": ["success"],
+    }
+    (file,) = (platform.settings.home / "mail").glob("weekly-report-*.eml")
+    mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+    plain = mail.get_body(("plain",))
+    assert plain is not None
+    text = plain.get_content()
+    assert "close_of_market: " in text  # of Airflow itself
+    assert "Not known: Prometheus at http://127.0.0.1:" in text
+    assert (platform.settings.home / "reports/weekly" / f"{file.stem}.html").exists()

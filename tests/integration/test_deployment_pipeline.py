@@ -119,8 +119,6 @@ class Live:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     home = tmp_path_factory.mktemp("live")
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AUTOTRADER_")]:
-            patch.delenv(name)
         for name, value in {"HOME": str(home), **SMALL}.items():
             patch.setenv(f"AUTOTRADER_{name}", value)
         try:

@@ -46,13 +46,13 @@ def _change_for_ever(url: str, killed_after_seconds: float) -> None:
 
 
 def _begin(records: SqlDeploymentRecords) -> None:
-    begun = datetime.now(UTC)
+    begun, live = datetime.now(UTC), records.live()
     rollout = Rollout(
         id=uuid.uuid4().hex,
         strategy_id=STRATEGY,
         version="v1.1.0",
-        previous_version=None,
-        candidate=Color.GREEN,
+        previous_version=live.version if live else None,
+        candidate=live.candidate.other if live else Color.GREEN,
         profile="fast",
         state=RolloutState.WORKING,
         stage=Stage.CANARY,

@@ -11,8 +11,6 @@ import pytest
 
 from autotrader.domain.errors import ExitCode
 from autotrader.features.reference.distances import PsiMethod, psi
-from autotrader.monitoring.health_check import health_check
-from tests.fakes.holds import InMemoryHolds
 from tests.unit.monitoring.live import Live, make_reference
 
 pytestmark = pytest.mark.integration
@@ -42,16 +40,7 @@ def test_the_page_stands_on_its_own_with_evidentlys_beside_it(tmp_path: Path) ->
     live.fill()
     live.deploy()
     live.serve(change=lambda rows: rows.with_columns(pl.col("rsi_14") / 100))
-    result = health_check(
-        settings=live.settings,
-        lake=live.lake,
-        holds=InMemoryHolds(),
-        feature_store=live.store,
-        registry=live.registry,
-        events=live.events,
-        clock=live.clock,
-        wall_clock=live.wall_clock,
-    )
+    result = live.report()
     assert result.exit_code is ExitCode.FAILED
     (index,) = (live.home / "reports" / "health").glob("*/index.html")
     page = (index.parent / "evidently.html").read_text()

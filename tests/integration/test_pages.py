@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from autotrader.monitoring.health_check import health_check
-from tests.fakes.holds import InMemoryHolds
+from tests.services import chromium
 from tests.unit.monitoring.live import Live, make_reference
 
 pytestmark = pytest.mark.integration
@@ -19,13 +17,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +28,7 @@ def health_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     live.fill()
     live.deploy()
     live.serve(change=lambda rows: rows.with_columns(pl.col("rsi_14") / 100))
-    health_check(
-        settings=live.settings,
-        lake=live.lake,
-        holds=InMemoryHolds(),
-        feature_store=live.store,
-        registry=live.registry,
-        events=live.events,
-        clock=live.clock,
-        wall_clock=live.wall_clock,
-    )
+    live.report()
     (page,) = (live.home / "reports" / "health").glob("*/index.html")
     return page
 

@@ -91,6 +91,7 @@ def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> No
         assert summary["deployment"]["active_version"] == summary["semver"]
         traded = summary["trading"]
         assert (traded["source"], traded["state"], traded["bars"]) == ("SIMULATED", "active", 1440)
+        assert (traded["orders"] == 0) is bool(traded["no_order_because"])
         assert Path(traded["picture"]).read_bytes().startswith(b"\x89PNG")
 
         status = autotrader(home, "status")

@@ -38,6 +38,7 @@ from tests.brokers.trading import CENTS, EVERYTHING, VenueWorld
 from tests.fakes.clocks import SettableClock
 from tests.fakes.market_data import made_bars
 from tests.fakes.oanda_server import OandaServer
+from tests.fakes.tws_account import AccountFault
 
 NOT_OURS = "another"
 
@@ -98,6 +99,28 @@ async def test_a_fault_leaves_no_difference(venue: BrokerHarness, tmp_path: Path
     await world.require_each_order_once()
     assert world.state.state is TradingState.ACTIVE
     assert all(r.resolved for r in world.records.recoveries("main", EVERYTHING))
+
+
+async def test_a_fill_in_the_middle_of_a_look_at_the_venue_alarms_nobody(tmp_path: Path) -> None:
+    async with ibkr.harness(CASH) as venue:
+        assert isinstance(venue, IbkrHarness)
+
+        async def misbehave(minute: int) -> None:
+            if minute == 3:
+                venue.misbehave(Misbehaviour.LATE_FILL)
+                venue.misbehave(Misbehaviour.UNTOLD_FILL)
+                # After the venue has said what it holds, and before it is asked what was traded.
+                venue.account.misbehave(AccountFault.FILLED_MEANWHILE)
+
+        world = VenueWorld(tmp_path, venue, (UP, NO, NO, DOWN, *[NO] * 7), before=misbehave)
+        world.away, world.silent = frozenset({3}), frozenset({4, 5})
+        await world.run()
+        assert not venue.due
+        await world.require_agreement()
+        assert world.state.state is TradingState.ACTIVE
+        told = world.records.recoveries("main", EVERYTHING)
+        assert all(recovery.resolved for recovery in told)
+        assert sum(recovery.adopted_fills for recovery in told) == 1
 
 
 async def test_what_the_venue_refuses_is_not_asked_for_every_minute(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autotrader.db.engine import open_database
@@ -52,7 +55,7 @@ def test_an_old_process_that_wakes_sends_nothing_and_ends_refused(
     assert old.stdout is not None
     assert "trading" in old.stdout.readline()
     _until(lambda: len(records.orders("main", Page())) >= 2)
-    os.kill(old.pid, signal.SIGSTOP)
+    _pause(old, tmp_path / "autotrader.db")
 
     started.append(new := a_trader(tmp_path))
     assert new.stdout is not None
@@ -90,3 +93,20 @@ def _until(condition: object) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.1)
+
+
+def _pause(process: subprocess.Popen[str], database: Path) -> None:
+    """Stop it between two transactions: one that sleeps within a write holds up all of SQLite's writers."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        os.kill(process.pid, signal.SIGSTOP)
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline
+        with contextlib.closing(sqlite3.connect(database, timeout=0.1, isolation_level=None)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(process.pid, signal.SIGCONT)
+                assert time.monotonic() < deadline
+            else:
+                return

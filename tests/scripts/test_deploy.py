@@ -13,8 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = ROOT / "deploy/setup.sh"
-UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
-NAMES = [unit.name for unit in UNITS]
+BACKUP = ROOT / "deploy/systemd/autotrader-backup.service"
+UNITS = sorted(set((ROOT / "deploy/systemd").glob("*.service")) - {BACKUP})
+NAMES = [unit.name for unit in (*UNITS, BACKUP, BACKUP.with_suffix(".timer"))]
 DRAIN_SECONDS = 10  # contract: a trader ends within
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt-get install systemd"
@@ -75,7 +76,7 @@ class Unit:
         return self.settings[name]
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_keeps_the_contract(unit: Path) -> None:
     said = Unit(unit)
     assert {name: said[f"Unit.{name}"] for name in ("StartLimitBurst", "StartLimitIntervalSec")} == {
@@ -128,8 +129,18 @@ def test_systemd_finds_nothing_to_say_about_the_units(installed: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
+def test_a_backup_is_made_every_day_and_brought_back_to_see_that_it_can_be() -> None:
+    timer, service = Unit(BACKUP.with_suffix(".timer")), Unit(BACKUP)
+    assert timer["Timer.Persistent"] == "true"
+    assert timer["Timer.OnCalendar"].startswith("*-*-* ")
+    assert service["Service.Type"] == "oneshot"
+    python = "/opt/autotrader/venv/bin/python"
+    assert service["Service.ExecStart"] == f"{python} -m autotrader.continuity backup"
+    assert service["Service.ExecStartPost"] == f"{python} -m autotrader.continuity verify"
+
+
 @needs_systemd
-@pytest.mark.parametrize("unit", NAMES)
+@pytest.mark.parametrize("unit", [name for name in NAMES if name.endswith(".service")])
 def test_a_unit_is_exposed_to_little(installed: Path, unit: str) -> None:
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--root={installed}", "--threshold=20", unit],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -105,6 +106,196 @@ def test_secrets_are_masked_wherever_they_stand(capsys: pytest.CaptureFixture[st
         assert kept in printed
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'sent {"password": "hunter2"}',
+        """sent {"db_password":"hunter2 \\"hunter2\\" it's hunter2", "rows": 3}""",
+        "headers={'X-API-Key': 'hunter2', 'rows': 3}",
+        '{"tokens": ["hunter2", "hunter2"], "secret": {"a": "hunter2"}, "Cookie" : "a=hunter2; b=hunter2"}',
+        '{"Authorization": "Bearer hunter2"}',
+        '{"password": "hunter2 hunter2 and cut off',
+        '{"password": "hunter2\nhunter2"}',
+        json.dumps({"body": json.dumps({"password": "hunter2 hunter2", "rows": 3})}),
+        json.dumps({"body": json.dumps({"body": json.dumps({"token": 'a "hunter2" b'})})}),
+    ],
+)
+def test_secrets_inside_json_text_are_masked(text: str) -> None:
+    shown = mask_text(text)
+    assert "hunter2" not in shown
+    assert "***" in shown
+    assert ("rows" in shown) == ("rows" in text)
+
+
+def test_json_text_with_a_masked_secret_can_still_be_read() -> None:
+    text = json.dumps({"token": 'a "quoted" one', "rows": 3, "secret": None})
+    assert json.loads(mask_text(text)) == {"token": "***", "rows": 3, "secret": None}
+    within = json.dumps({"body": text})
+    assert json.loads(json.loads(mask_text(within))["body"]) == {"token": "***", "rows": 3, "secret": None}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["\\" * 16_000 + ':"', '"' * 16_000 + ":", '"token' * 2_500 + ":", '{"password": "' + "\\" * 16_000],
+)
+def test_masking_a_hostile_text_takes_no_time(hostile: str) -> None:
+    begun = time.thread_time()
+    mask_text(hostile)
+    assert time.thread_time() - begun < 0.5
+
+
 def test_masking_leaves_other_text_alone() -> None:
     text = "2024-03-01T00:00:00Z binance:BTCUSDT closed at 61234.5; see http://127.0.0.1:5000/#/models"
     assert mask_text(text) == text
+
+
+def test_newlines_and_control_characters_make_no_line_of_their_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(level="INFO", form="json")
+    forged = 'end\n{"level": "critical", "message": "forged"}\r\u2028\x00\x1b[31m'
+    structlog.get_logger().info(forged, **{"key\nof two": forged})
+    logging.getLogger("vendor").warning(forged)
+    one, two = lines(capsys)
+    assert one["message"] == two["message"] == forged
+    assert one["key\nof two"] == forged
+
+
+def test_on_a_console_a_message_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="INFO", form="console")
+    structlog.get_logger().info("end\n2026-01-01 [critical] forged")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+def test_whatever_is_given_the_entry_is_json_and_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="INFO", form="json")
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    structlog.get_logger("autotrader.tests").info(
+        "odd",
+        nan=float("nan"),
+        infinite=[float("inf")],
+        unprintable=Unprintable(),
+        circle=circle,
+        surrogate="\ud800",
+        raw=b"\xff",
+        keys={1: 2, None: 3},
+        number=2**70,
+        huge="x" * 1_000_000,
+        timestamp="mine",
+        level="mine",
+    )
+    logging.getLogger("vendor").warning("two of %d", "one", extra={"odd": Unprintable()})
+    printed = capsys.readouterr().err
+    assert "NaN" not in printed.replace('"nan"', "")
+    one, two = (json.loads(line) for line in printed.splitlines())
+    assert one["unprintable"] == "<Unprintable that cannot be shown: RuntimeError>"
+    assert (one["level"], one["timestamp_"], one["nan"]) == ("info", "mine", "nan")
+    assert len(one["huge"]) < 20_000
+    assert one["number"] == 2**70
+    assert "two of %d" in two["message"]
+
+
+def test_an_entry_says_where_it_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="INFO", form="json")
+    structlog.get_logger().info("ours")
+    logging.getLogger("vendor").warning("theirs")
+    for entry in lines(capsys):
+        assert entry["location"].startswith("unit/test_log.py:")
+        assert entry["location"].endswith(" test_an_entry_says_where_it_was_written")
+
+
+def test_a_duration_is_told_as_performance(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="INFO", form="json")
+    structlog.get_logger().info("request", duration_ms=1.25)
+    assert lines(capsys)[0]["performance"] == {"duration_ms": 1.25}
+
+
+def fails(value: str) -> None:
+    raise ValueError(f"expected a price, was {value}")
+
+
+def fails_further_down(value: str) -> None:
+    # The same error by another way.
+    fails(value)
+
+
+def fingerprint(capsys: pytest.CaptureFixture[str], call: Any, value: str) -> str:
+    try:
+        call(value)
+    except ValueError as error:
+        structlog.get_logger("a").error("failed", exc_info=error)
+    (entry,) = lines(capsys)
+    assert entry["error"]["type"] == "ValueError"
+    found: str = entry["error"]["fingerprint"]
+    return found
+
+
+def test_one_error_has_one_fingerprint_whatever_its_values_and_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(level="INFO", form="json")
+    source = "def fails(value):\n{}    raise ValueError(value)\n"
+    moved = []
+    for blank in ("", "\n" * 40):
+        namespace: dict[str, Any] = {}
+        exec(compile(source.format(blank), "/x/package/module.py", "exec"), namespace)  # noqa: S102
+        moved.append(fingerprint(capsys, namespace["fails"], str(len(blank))))
+    assert moved[0] == moved[1]
+    assert fingerprint(capsys, fails, "1") == fingerprint(capsys, fails, "another")
+    assert fingerprint(capsys, fails, "1") != fingerprint(capsys, fails_further_down, "1")
+
+
+def test_errors_without_an_exception_are_grouped_by_what_they_say_but_for_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(level="INFO", form="json")
+    log = structlog.get_logger("a")
+    log.error("order 17 of 'BTCUSDT' failed after 0.25 s")
+    log.error("order 3 of 'ETHUSDT' failed after 12 s")
+    log.error("no room for order 3")
+    logging.getLogger("v").error("lost %s", 1)
+    logging.getLogger("v").error("lost %s", "another")
+    one, two, other, three, four = (entry["error"]["fingerprint"] for entry in lines(capsys))
+    assert one == two != other
+    assert three == four
+
+
+def test_a_reader_that_went_away_does_not_end_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None: ...
+
+        def isatty(self) -> bool:
+            return False
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    configure_logging(level="INFO", form="json")
+    structlog.get_logger().info("to nobody")
+
+
+def test_threads_do_not_mix_their_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    import threading
+
+    configure_logging(level="INFO", form="json")
+    log = structlog.get_logger()
+
+    def write(number: int) -> None:
+        for _ in range(50):
+            log.info("entry", number=number, text="x" * 500)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(lines(capsys)) == 200

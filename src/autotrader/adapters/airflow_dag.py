@@ -1,10 +1,12 @@
-"""What the DAG files share: defaults, the trigger form, and how a step's outcome becomes a task's.
+"""What the DAG files share: defaults, the trigger form, where steps run, what their outcome does to a task.
 
 Imported at parse time, so it imports nothing but Airflow's SDK and the standard library.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -59,15 +61,43 @@ def run(name: str, **key: Any) -> Any:
     Unreachable
         As it is, so that Airflow retries.
     """
+    with fatal_errors():
+        if steps_run_on_ecs():
+            from autotrader.adapters.airflow_ecs import run_step
+        else:
+            from autotrader.pipelines.run_step import run_step
+        return run_step(name, key)
+
+
+@contextlib.contextmanager
+def fatal_errors() -> Iterator[None]:
+    """Fail the task for good by what a retry cannot mend; Unreachable is left to Airflow's retries."""
     from autotrader.domain.errors import AutotraderError, Unreachable
-    from autotrader.pipelines.run_step import run_step
 
     try:
-        return run_step(name, key)
+        yield
     except Unreachable:
         raise
     except AutotraderError as error:
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+def steps_run_on_ecs() -> bool:
+    """Whether steps run in tasks of ECS (`ecs`), or in this process (`here`, the default).
+
+    Raises
+    ------
+    ConfigurationError
+        If Airflow's option `autotrader.steps` is neither.
+    """
+    from airflow.configuration import conf as configuration
+
+    from autotrader.domain.errors import ConfigurationError
+
+    where = configuration.get("autotrader", "steps", fallback="here")
+    if where not in ("here", "ecs"):
+        raise ConfigurationError(f"AIRFLOW__AUTOTRADER__STEPS: expected here or ecs, was {where!r}")
+    return bool(where == "ecs")
 
 
 def skip(reason: str) -> NoReturn:
@@ -122,17 +152,20 @@ def label(text: str) -> None:
 
 
 def task_failed(context: Any) -> None:
-    """Record an alert for a task that has failed for good."""
+    """Record an alert for a task that has failed for good; on ECS nobody waits for that."""
+    task = context["task_instance"]
+    key = {
+        "dag_id": task.dag_id,
+        "run_id": task.run_id,
+        "task_id": task.task_id,
+        "map_index": task.map_index,
+        "error": str(context.get("exception") or "no exception was reported"),
+    }
+    if steps_run_on_ecs():
+        from autotrader.adapters.airflow_ecs import start_step
+
+        start_step("alerts.task_failed", key, task)
+        return
     from autotrader.pipelines.run_step import run_step
 
-    task = context["task_instance"]
-    run_step(
-        "alerts.task_failed",
-        {
-            "dag_id": task.dag_id,
-            "run_id": task.run_id,
-            "task_id": task.task_id,
-            "map_index": task.map_index,
-            "error": str(context.get("exception") or "no exception was reported"),
-        },
-    )
+    run_step("alerts.task_failed", key)

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from autotrader.adapters.airflow_dag import conf, fail, requester, run, run_key
+from autotrader.adapters.airflow_dag import (
+    conf,
+    fail,
+    fatal_errors,
+    requester,
+    run,
+    run_key,
+    steps_run_on_ecs,
+)
 
 POLL_SECONDS = 1.0
+# A step that waits for a verdict on ECS ends after so long, and the next one takes over: no task there
+# outlives a platform release by days while a rollout is paused.
+AWAIT_SECONDS = 6 * 3600.0
+LOST_SECONDS = 600.0
+LOST_IN_A_ROW = 5
 
 
 class StageVerdict(BaseTrigger):
@@ -71,9 +84,46 @@ class RolloutStage(BaseOperator):
             self.log.info("%s -> %s", begun["previous_version"], begun["version"])
         else:
             run("deployment.request_stage", rollout=rollout, stage=self.stage)
+        if steps_run_on_ecs():
+            self._await_on_ecs(context, turn=0)
         verdict = run("deployment.stage_verdict", rollout=rollout, stage=self.stage)
         if not verdict["is_known"]:
             self.defer(trigger=StageVerdict(rollout, self.stage), method_name="conclude")
+        return self.conclude(context, verdict)
+
+    def _await_on_ecs(self, context: Any, *, turn: int, lost: int = 0) -> NoReturn:
+        from autotrader.adapters.airflow_ecs import StepEnded, start_step
+
+        key = {"rollout": run_key(), "stage": self.stage, "seconds": AWAIT_SECONDS}
+        with fatal_errors():
+            started = start_step(
+                "deployment.await_verdict", key, context["ti"], turn=turn, patience_seconds=LOST_SECONDS
+            )
+        self.defer(
+            trigger=StepEnded.of(started),
+            method_name="conclude_on_ecs",
+            kwargs={"turn": turn, "lost": lost},
+        )
+
+    def conclude_on_ecs(self, context: Any, event: dict[str, Any], turn: int, lost: int) -> dict[str, Any]:
+        """As `conclude`, with the outcome of the step that waited; without a verdict, wait on.
+
+        A waiting step that AWS took away says nothing about the rollout, which the controller goes on
+        to supervise.
+        """
+        from autotrader.adapters.airflow_step_tasks import returned
+        from autotrader.domain.errors import Unreachable
+
+        try:
+            with fatal_errors():
+                verdict = returned(event)
+        except Unreachable as error:
+            if lost >= LOST_IN_A_ROW:
+                raise
+            self.log.warning("%s: another one waits now", error)
+            self._await_on_ecs(context, turn=turn + 1, lost=lost + 1)
+        if not verdict["is_known"]:
+            self._await_on_ecs(context, turn=turn + 1)
         return self.conclude(context, verdict)
 
     def conclude(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's

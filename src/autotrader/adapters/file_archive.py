@@ -1,12 +1,11 @@
-"""The archive in a local folder: `YYYY-MM-DD/<venue>/<instrument>/<page>.gz`."""
+"""The archive, in a folder or a bucket: `YYYY-MM-DD/<venue>/<instrument>/<page>.gz`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
-from autotrader.data.files import TEMPORARY_PREFIX, file_name, local_folder, storage_errors, write_atomically
+from autotrader.data.files import file_name, local_folder, storage_errors
 from autotrader.data.page_files import (
     decode_page_file,
     digest_in_name,
@@ -14,10 +13,12 @@ from autotrader.data.page_files import (
     page_name,
     payload_digest,
 )
+from autotrader.data.places import files_in, folders_in, write_new
 from autotrader.domain.errors import BadData, NotFound
 from autotrader.domain.instruments import Venue
 from autotrader.ports.archive import ArchiveEntry
 from autotrader.ports.market_data import RawPage
+from autotrader.ports.places import Place
 
 
 class FileArchive:
@@ -25,17 +26,17 @@ class FileArchive:
 
     Parameters
     ----------
-    root_uri : str
-        A local folder; made on the first write.
+    root : Place or str
+        Made on the first write. Text is a local folder's.
 
     Raises
     ------
     ConfigurationError
-        If the URI names an object store.
+        If the text names an object store, whose bucket is to be opened first.
     """
 
-    def __init__(self, root_uri: str) -> None:
-        self._root = local_folder(root_uri, what="archive")
+    def __init__(self, root: Place | str) -> None:
+        self._root: Place = local_folder(root) if isinstance(root, str) else root
 
     def store(self, page: RawPage) -> ArchiveEntry:
         """Write the page durably; the same page again is found, not written.
@@ -43,15 +44,11 @@ class FileArchive:
         Raises
         ------
         Rejected, DependencyError
-            If the folder cannot be written (full, read-only).
+            If the place cannot be written (full, read-only, no permission).
         """
         day = page.start.date().isoformat()
         key = f"{day}/{page.venue.value}/{file_name(page.instrument)}/{page_name(page)}"
-        path = self._root / key
-        with storage_errors(f"write {path}"):
-            is_there = path.exists()
-        if not is_there:
-            write_atomically(path, encode_page(page))
+        write_new(self._root / key, lambda: encode_page(page))
         return ArchiveEntry(key=key, sha256=payload_digest(page))
 
     def load(self, entry: ArchiveEntry) -> RawPage:
@@ -76,21 +73,15 @@ class FileArchive:
         start: date | None = None,
         end: date | None = None,
     ) -> Iterator[ArchiveEntry]:
-        for day in _folders(self._root):
+        for day in folders_in(self._root):
             if (start and day.name < start.isoformat()) or (end and day.name > end.isoformat()):
                 continue
             for of_venue in _folders(day, venue.value if venue else None):
-                for of_instrument in _folders(of_venue, file_name(instrument) if instrument else None):
-                    yield from self._pages(of_instrument)
-
-    def _pages(self, folder: Path) -> Iterator[ArchiveEntry]:
-        for path in sorted(folder.iterdir()):
-            if not path.name.startswith(TEMPORARY_PREFIX):
-                yield ArchiveEntry(path.relative_to(self._root).as_posix(), digest_in_name(path.name))
+                for folder in _folders(of_venue, file_name(instrument) if instrument else None):
+                    for page in files_in(folder):
+                        key = f"{day.name}/{of_venue.name}/{folder.name}/{page.name}"
+                        yield ArchiveEntry(key, digest_in_name(page.name))
 
 
-def _folders(parent: Path, name: str | None = None) -> list[Path]:
-    if name is not None:
-        wanted = parent / name
-        return [wanted] if wanted.is_dir() else []
-    return sorted(p for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []
+def _folders(parent: Place, name: str | None) -> list[Place]:
+    return folders_in(parent) if name is None else [parent / name]

@@ -12,13 +12,15 @@ import psutil
 from autotrader.adapters.file_lock import locked
 from autotrader.adapters.local_ports import choose_port
 from autotrader.adapters.processes import ProcessSpec, ProcessTable
+from autotrader.adapters.slot_health import HEALTH_SECONDS, ask_health, silent
 from autotrader.config.settings import PREFIX, ServingSettings, Settings
+from autotrader.domain.errors import Unreachable
 from autotrader.domain.rollout import Color
+from autotrader.monitoring.colour_ports import of_home, tell_port
 from autotrader.ports.deployment import Release, SlotHealth
 
 SERVE = (sys.executable, "-m", "autotrader.apps.serving")
 PROCESS = "serving"
-HEALTH_SECONDS = 2.0
 # Beyond the service's own patience with requests under way: for it to end by itself.
 END_SECONDS = 1.0
 
@@ -50,40 +52,38 @@ class LocalTarget:
             table = self._tables[color]
             argv = table.argv(PROCESS)
             if argv and table.process(PROCESS) and _argument(argv, "--release") == release.folder:
-                return _endpoint(_argument(argv, "--port"))
+                return self._told(color, _argument(argv, "--port"))
             table.stop_all(grace_seconds=self._grace_seconds)
             port = str(self._choose_port(color))
+            endpoint = self._told(color, port)
             argv = [*self._command, "--color", color.value, "--port", port]
             argv += ["--release", release.folder, "--log", str(self._home / "predictions" / color)]
             table.start(ProcessSpec(PROCESS, argv, {f"{PREFIX}HOME": str(self._home)}))
-            return _endpoint(port)
+            return endpoint
 
     def health(self, color: Color) -> SlotHealth:
         table = self._tables[color]
         argv, process = table.argv(PROCESS), table.process(PROCESS)
         if argv is None:
-            return _silent(f"nothing runs in {color}")
+            return silent(f"nothing runs in {color}")
         if process is None:
-            return _silent(f"{color} ended unexpectedly; the end of its log:\n{table.tail(PROCESS)}")
+            return silent(f"{color} ended unexpectedly; the end of its log:\n{table.tail(PROCESS)}")
         memory = _memory_bytes(process)
-        url = f"{_endpoint(_argument(argv, '--port'))}/health"
         try:
-            answer = self._client.get(url)
-            said = answer.json()
-            answered_by, version = said["color"], said["version"]
-            live, ready = bool(said["live"]), answer.is_success and bool(said["ready"])
-            reason = str(said["status"])
-        except httpx.TransportError as error:
-            return _silent(f"{url} did not answer within {HEALTH_SECONDS:g} s ({error})", memory)
-        except (ValueError, KeyError, TypeError):
-            return _silent(f"{url} did not answer as a prediction service: {answer.text[:200]}", memory)
-        if answered_by != color:
-            return _silent(f"expected {color} at {url}, was {answered_by}", memory)
-        return SlotHealth(live=live, ready=ready, version=version, reason=reason, memory_bytes=memory)
+            endpoint = _endpoint(_argument(argv, "--port"))
+            return ask_health(self._client, endpoint, color, memory_bytes=memory)
+        except Unreachable as error:
+            return silent(str(error), memory)
 
     def stop(self, color: Color) -> None:
         with self._locked(color):
             self._tables[color].stop_all(grace_seconds=self._grace_seconds)
+
+    def sends_elsewhere(self, color: Color) -> str | None:  # noqa: ARG002 - of the port
+        return None  # a colour's port is its name
+
+    def point(self, color: Color) -> None:
+        """Nothing to do: nobody asks without naming a colour."""
 
     @property
     def _grace_seconds(self) -> float:
@@ -91,6 +91,11 @@ class LocalTarget:
 
     def _locked(self, color: Color) -> contextlib.AbstractContextManager[None]:
         return locked(self._folder / f"{color}.lock")
+
+    def _told(self, color: Color, port: str) -> str:
+        """The endpoint, of which Prometheus is told, too."""
+        tell_port(of_home(self._home), color, int(port))
+        return _endpoint(port)
 
     def _choose_port(self, color: Color) -> int:
         name = f"{color}_port"
@@ -113,13 +118,9 @@ def _endpoint(port: str) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _silent(reason: str, memory_bytes: int | None = None) -> SlotHealth:
-    return SlotHealth(live=False, ready=False, version=None, reason=reason, memory_bytes=memory_bytes)
-
-
 def _memory_bytes(process: psutil.Process) -> int | None:
-    """Resident memory of the process and its workers."""
+    """Resident memory of the service, which is one process: to look for children is to look at all others."""
     try:
-        return sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
+        return int(process.memory_info().rss)
     except psutil.NoSuchProcess:
         return None

@@ -20,6 +20,7 @@ import httpx
 import structlog
 from sqlalchemy.engine import Engine
 
+from autotrader import tracing
 from autotrader.adapters.mlflow_model import ONNX_FILE, model_files
 from autotrader.adapters.mlflow_projection import MlflowProjection
 from autotrader.adapters.mlflow_rest import AlreadyExists, MlflowRest
@@ -83,6 +84,10 @@ class MlflowRegistry:
         self._clock = wall_clock
 
     def register(self, candidate: ModelCandidate, *, actor: str) -> ModelVersion:
+        with tracing.span("registry register", model=candidate.name):
+            return self._register(candidate, actor=actor)
+
+    def _register(self, candidate: ModelCandidate, *, actor: str) -> ModelVersion:
         name = _require_name(candidate.name)
         reason = require_reason(candidate.reason)
         tags = dict(candidate.tags) | {"gates": gates_of(candidate.status)}
@@ -151,7 +156,12 @@ class MlflowRegistry:
     def change(
         self, name: str, changes: Sequence[StatusChange | AliasChange], *, reason: str, actor: str
     ) -> None:
-        reason = require_reason(reason)
+        with tracing.span("registry change", model=name):
+            self._change(name, changes, reason=require_reason(reason), actor=actor)
+
+    def _change(
+        self, name: str, changes: Sequence[StatusChange | AliasChange], *, reason: str, actor: str
+    ) -> None:
         for change in changes:
             # Only what our database does not know needs MLflow before it can be decided.
             if change.version is not None and self._records.find(name, change.version) is None:

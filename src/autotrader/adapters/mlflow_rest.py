@@ -33,6 +33,10 @@ class AlreadyExists(Rejected):
     """MLflow has a thing of that name already."""
 
 
+class Collided(Rejected):
+    """MLflow's database undid the request: another process inserted the same at the same moment."""
+
+
 class MlflowRest:
     """One MLflow server.
 
@@ -167,6 +171,9 @@ class MlflowRest:
                 raise NotFound(text)
             case "RESOURCE_ALREADY_EXISTS":
                 raise AlreadyExists(text)
+            # MLflow passes on what its database said, SQLite's words or PostgreSQL's.
+            case "BAD_REQUEST" if "IntegrityError" in text or "UniqueViolation" in text:
+                raise Collided(text)
         if response.status_code >= 500 or response.status_code == 429:
             raise Unreachable(text)
         raise Rejected(text)

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import json
 import math
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from autotrader.adapters.mlflow_rest import AlreadyExists, MlflowRest
+from autotrader.adapters.mlflow_rest import AlreadyExists, Collided, MlflowRest
 from autotrader.domain.errors import NotFound
 
 KEY_TAG = "autotrader.key"
@@ -84,10 +85,16 @@ class MlflowTracker:
     ) -> None:
         now = _now_ms()
         for some in _chunks(_pairs(params), _PARAMS_PER_BATCH):
-            self._mlflow.post("runs/log-batch", run_id=run_id, params=some)
+            self._log_batch(run_id=run_id, params=some)
         points = [{"key": k, "value": _number(v), "timestamp": now, "step": 0} for k, v in metrics.items()]
         for points_of_batch in _chunks(points, _METRICS_PER_BATCH):
-            self._mlflow.post("runs/log-batch", run_id=run_id, metrics=points_of_batch)
+            self._log_batch(run_id=run_id, metrics=points_of_batch)
+
+    def _log_batch(self, **batch: object) -> None:
+        try:
+            self._mlflow.post("runs/log-batch", **batch)
+        except Collided:  # what the other one logged is there now, and is compared
+            self._mlflow.post("runs/log-batch", **batch)
 
     def log_table(self, run_id: str, file_name: str, rows: Mapping[str, list[object]]) -> None:
         table = {"columns": list(rows), "data": [list(row) for row in zip(*rows.values(), strict=True)]}
@@ -98,6 +105,13 @@ class MlflowTracker:
         if entry not in named:
             tag = json.dumps([*named, entry])
             self._mlflow.post("runs/set-tag", run_id=run_id, key="mlflow.loggedArtifacts", value=tag)
+
+    def read_table(self, run_id: str, file_name: str) -> Mapping[str, list[object]]:
+        with tempfile.TemporaryDirectory() as folder:
+            arrived = Path(folder) / "table.json"
+            self._mlflow.download(self._artifact_uri(run_id, file_name), arrived)
+            table = json.loads(arrived.read_bytes())
+        return {name: [row[k] for row in table["data"]] for k, name in enumerate(table["columns"])}
 
     def log_file(self, run_id: str, path: Path, folder: str = "") -> None:
         place = f"{folder.strip('/')}/{path.name}".lstrip("/")

@@ -50,6 +50,6 @@ class ModelPredictor:
             color=Color.BLUE,
             version=self._version,
             epoch=0,
-            probabilities=tuple((float(d), float(f), float(u)) for d, f, u in found),
+            probabilities=tuple(map(tuple, found.tolist())),
             seconds=time.perf_counter() - began,
         )

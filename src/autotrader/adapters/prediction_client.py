@@ -20,11 +20,14 @@ from typing import Self
 import aiohttp
 import msgspec
 
+from autotrader import tracing
 from autotrader.domain.rollout import Color
-from autotrader.ports.predictions import PredictionRequest
+from autotrader.ports.predictions import COLOR_HEADER, PredictionRequest
 
 TIMEOUT_SECONDS = 2.0
 OK = 200
+# What listens there plays another part than the one that was named.
+MISDIRECTED = 421
 NO_ANSWER = 0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -108,7 +111,13 @@ class PredictionClient:
 
     async def ask(self, color: Color, endpoint: str, request: PredictionRequest) -> Answer:
         """The answer of the colour by that name; of another that listens there, none."""
-        headers = {"X-Autotrader-Color": color.value}
+        with tracing.span("ask", color=color.value, instrument=request.instrument):
+            return await self._ask(color, endpoint, request)
+
+    async def _ask(self, color: Color, endpoint: str, request: PredictionRequest) -> Answer:
+        headers = {COLOR_HEADER: color.value}
+        if (parent := tracing.traceparent()) is not None:
+            headers[tracing.TRACEPARENT] = parent
         begin = time.perf_counter()
         try:
             async with self._session.post(f"{endpoint}/predict", data=_body(request), headers=headers) as got:

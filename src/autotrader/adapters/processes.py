@@ -22,6 +22,7 @@ import psutil
 from autotrader.domain.errors import DependencyError
 
 GRACE_SECONDS = 15.0
+ENDING_SECONDS = 5.0
 MARK = "AUTOTRADER_STACK"
 
 
@@ -69,7 +70,13 @@ class ProcessTable:
         try:
             process = psutil.Process(record["pid"])
             same = abs(process.create_time() - record["created"]) < 0.05
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            if not same or process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            if process.cmdline():
+                return process
+            # Killed: the system takes its memory back first, and its number last.
+            psutil.wait_procs([process], timeout=ENDING_SECONDS)
+            return None
         except psutil.NoSuchProcess:
             return None
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,25 +47,47 @@ def prepare_release(registry: ModelRegistry, version: ModelVersion, folder: Path
         onnx_sha256=version.onnx_sha256,
         feature_set=version.tags["feature_set"],
     )
-    with locked(target.parent / ".lock"):
-        if not _is_intact(target, release):
-            _make(registry, version, release, target)
+    install_release(release, lambda partial: registry.fetch_artifact(version, MODEL_FILE, partial))
     return release
 
 
-def _make(registry: ModelRegistry, version: ModelVersion, release: Release, target: Path) -> None:
+def install_release(release: Release, bring: Callable[[Path], Path]) -> None:
+    """Make the release's folder, whole or not at all; one that is there and intact stays.
+
+    Parameters
+    ----------
+    release : Release
+    bring : callable
+        Brings the model into a new folder, and returns the file.
+
+    Raises
+    ------
+    BadData
+        If the model is not the one of the release's digest.
+    """
+    target = Path(release.folder)
+    with locked(target.parent / ".lock"):
+        if not _is_intact(target, release):
+            _make(release, target, bring)
+
+
+def describe_release(release: Release) -> dict[str, str]:
+    """What `release.json` says: all but where it lies."""
+    return {name: value for name, value in asdict(release).items() if name != "folder"}
+
+
+def _make(release: Release, target: Path, bring: Callable[[Path], Path]) -> None:
     partial = target.with_name(f".{target.name}.partial")
     for leftover in (partial, target):
         if leftover.exists():
             shutil.rmtree(leftover)
-    model = registry.fetch_artifact(version, MODEL_FILE, partial)
-    found = _sha256(model)
-    if found != version.onnx_sha256:
+    found = _sha256(bring(partial))
+    if found != release.onnx_sha256:
         raise BadData(
-            f"expected {MODEL_FILE} of {version.semver} with SHA-256 {version.onnx_sha256}, was {found}: "
+            f"expected {MODEL_FILE} of {release.version} with SHA-256 {release.onnx_sha256}, was {found}: "
             "do not use it, and find out who changed it"
         )
-    (partial / RELEASE_FILE).write_text(json.dumps(_description(release), indent=2) + "\n")
+    (partial / RELEASE_FILE).write_text(json.dumps(describe_release(release), indent=2) + "\n")
     for path in (*partial.iterdir(), partial):
         _sync(path)
     partial.rename(target)
@@ -74,13 +97,11 @@ def _make(registry: ModelRegistry, version: ModelVersion, release: Release, targ
 def _is_intact(target: Path, release: Release) -> bool:
     try:
         description = json.loads((target / RELEASE_FILE).read_text())
-        return description == _description(release) and _sha256(target / MODEL_FILE) == release.onnx_sha256
+        return (
+            description == describe_release(release) and _sha256(target / MODEL_FILE) == release.onnx_sha256
+        )
     except (FileNotFoundError, ValueError):
         return False
-
-
-def _description(release: Release) -> dict[str, str]:
-    return {name: value for name, value in asdict(release).items() if name != "folder"}
 
 
 def _sha256(path: Path) -> str:

@@ -4,6 +4,11 @@ The route is read before a request and again after its answer. If the instrument
 by then, or another epoch, the answer is discarded and the new owner is asked. While a rollout is
 watched the other colour is asked the same, beside: its answer is recorded, never returned, and
 never waited for.
+
+Where the load balancer leads those who ask a candidate to the stable colour (break-glass: an operator
+did so without the database), the service there turns them away, since they named another. They then
+ask the colour that the route falls back to by its own name, and its answer is told as its own. What is
+stable has nothing to fall back to: a candidate never answers for it.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from typing import Self
 import structlog
 
 from autotrader.adapters.pairs import PairRecorder, pair_of
-from autotrader.adapters.prediction_client import NO_ANSWER, OK, Answer, PredictionClient
+from autotrader.adapters.prediction_client import MISDIRECTED, NO_ANSWER, OK, Answer, PredictionClient
 from autotrader.adapters.route_readings import RouteReadings
 from autotrader.domain.errors import Refused, Rejected, Throttled, Unreachable
 from autotrader.domain.rollout import Color
@@ -44,10 +49,13 @@ class Reading:
     ----------
     owner : Color
         Of the instrument: of a route whose supervision has lapsed, the one that it falls back to.
+    fallback : Color or None
+        Whose answer may be acted on where the owner's place is taken by it.
     epoch : int
     """
 
     owner: Color
+    fallback: Color | None
     epoch: int
     endpoints: Mapping[Color, str]
     watched: Watched | None
@@ -94,13 +102,15 @@ class RoutedPredictor:
         failures = 0
         before = await self._read(request.instrument)
         while True:
-            answer = await self._ask(request, before)
+            color, answer = before.owner, await self._ask(request, before)
+            if answer.status == MISDIRECTED and before.fallback is not None:
+                color, answer = before.fallback, await self._ask_fallback(request, before, before.fallback)
             after = await self._read(request.instrument)
             if after.is_as(before):
                 if answer.status == OK:
-                    return _prediction(request, after, answer)
+                    return _prediction(request, after, color, answer)
                 if answer.status in _REQUEST_IS_WRONG:
-                    raise Rejected(f"expected {after.owner} to answer, was {answer.status}: {answer.reason}")
+                    raise Rejected(f"expected {color} to answer, was {answer.status}: {answer.reason}")
                 failures += 1
                 if failures == TRIES:
                     raise _none_of(request, f"{TRIES} tries", answer)
@@ -129,6 +139,13 @@ class RoutedPredictor:
         else:
             log.warning("the other colour was not asked: it holds up too many requests", most=MOST_BESIDE)
         return await asyncio.shield(owners)
+
+    async def _ask_fallback(self, request: PredictionRequest, reading: Reading, color: Color) -> Answer:
+        log.warning("break-glass: the stable colour is asked", owner=reading.owner.value, asked=color.value)
+        endpoint = reading.endpoints.get(color)
+        if endpoint is None:
+            return Answer(NO_ANSWER, 0.0, reason=f"nothing runs in {color}")
+        return await self._client.ask(color, endpoint, request)
 
     def _end_beside(self, task: asyncio.Task[None]) -> None:
         self._beside.discard(task)
@@ -160,7 +177,8 @@ class RoutedPredictor:
         owner = None if routing is None else routing.route.owner(self._clock.now())
         if routing is None or owner is None:
             raise Refused(f"nobody answers for {instrument}: expected a version that is live, was none")
-        return Reading(owner, routing.route.epoch, routing.endpoints, routing.watched)
+        fallback = routing.route.fallback if owner is routing.route.color else None
+        return Reading(owner, fallback, routing.route.epoch, routing.endpoints, routing.watched)
 
 
 def _none_of(request: PredictionRequest, spent: str, last: Answer) -> Unreachable:
@@ -170,13 +188,13 @@ def _none_of(request: PredictionRequest, spent: str, last: Answer) -> Unreachabl
     return Unreachable(message)
 
 
-def _prediction(request: PredictionRequest, reading: Reading, answer: Answer) -> Prediction:
+def _prediction(request: PredictionRequest, reading: Reading, color: Color, answer: Answer) -> Prediction:
     assert answer.probabilities is not None  # noqa: S101 - where status is 200
     assert answer.version is not None  # noqa: S101
     return Prediction(
         request_id=request.request_id,
         instrument=request.instrument,
-        color=reading.owner,
+        color=color,
         version=answer.version,
         epoch=reading.epoch,
         probabilities=answer.probabilities,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -24,6 +26,20 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,25
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG that travels in the letter; its HTML shows it as `cid:<name>`.
+
+    Attributes
+    ----------
+    name : str
+        Letters, digits, `._-`.
+    """
+
+    name: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """What is to be said, to whomever the settings name.
 
@@ -35,15 +51,28 @@ class Letter:
         One line.
     html, text : str
         The same, twice.
+    pictures : tuple of Picture
+        That the HTML shows.
     """
 
     key: str
     subject: str
     html: str
     text: str
+    pictures: tuple[Picture, ...] = ()
+
+    def page(self) -> str:
+        """The HTML as a file of its own, its pictures in it."""
+        html = self.html
+        for picture in self.pictures:
+            data = base64.b64encode(picture.png).decode()
+            html = html.replace(f"cid:{picture.name}", f"data:image/png;base64,{data}")
+        return html
 
 
-def render(template: str, *, key: str, subject: str, **values: Any) -> Letter:
+def render(
+    template: str, *, key: str, subject: str, pictures: Sequence[Picture] = (), **values: Any
+) -> Letter:
     """Fill a pair of templates, `<template>.html.j2` (escaped) and `<template>.txt.j2`.
 
     Raises
@@ -55,7 +84,7 @@ def render(template: str, *, key: str, subject: str, **values: Any) -> Letter:
     values |= {"subject": subject}
     html = environment.get_template(f"{template}.html.j2").render(values)
     text = environment.get_template(f"{template}.txt.j2").render(values)
-    return Letter(key, subject, html, text.strip() + "\n")
+    return Letter(key, subject, html, text.strip() + "\n", tuple(pictures))
 
 
 def message(letter: Letter, *, sender: str, recipient: str | None, at: datetime) -> bytes:
@@ -75,7 +104,7 @@ def message(letter: Letter, *, sender: str, recipient: str | None, at: datetime)
     Raises
     ------
     BadData
-        If key or subject would reach into another header.
+        If key, subject or a picture's name would reach into another header.
     ConfigurationError
         If an address is none.
     """
@@ -95,7 +124,25 @@ def message(letter: Letter, *, sender: str, recipient: str | None, at: datetime)
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
     mail.set_content(letter.text, cte="quoted-printable")
     mail.add_alternative(letter.html, subtype="html", cte="quoted-printable")
+    _attach(mail, letter.pictures)
     return mail.as_bytes()
+
+
+def _attach(mail: EmailMessage, pictures: Sequence[Picture]) -> None:
+    """Beside the HTML that shows them, so that nothing is loaded from elsewhere."""
+    for picture in pictures:
+        if not _KEY.fullmatch(picture.name):
+            raise BadData(f"expected a picture's name of letters, digits and ._-, was {picture.name!r}")
+        html = mail.get_body(("html",))
+        assert isinstance(html, EmailMessage)  # noqa: S101 - it was added just now
+        html.add_related(
+            picture.png,
+            maintype="image",
+            subtype="png",
+            cid=f"<{picture.name}>",
+            filename=f"{picture.name}.png",
+            disposition="inline",
+        )
 
 
 def require_address(text: str) -> str:
@@ -138,8 +185,27 @@ def share(fraction: float | None) -> str:
     return "–" if fraction is None else f"{fraction:.1%}"
 
 
+def fine_share(fraction: float) -> str:
+    """Of what is nearly whole: 99.95%."""
+    return f"{fraction:.2%}"
+
+
+def ratio(number: float | None) -> str:
+    return "–" if number is None else f"{number:.2f}"
+
+
 def instant(at: datetime | None) -> str:
     return "–" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def page(template: str, **values: Any) -> str:
+    """Fill `<template>.md.j2`, a page of Markdown."""
+    return _environment().get_template(f"{template}.md.j2").render(values).strip() + "\n"
+
+
+def markdown(text: str | None) -> str:
+    """The text as it is, in a line or a table's cell: nothing in it is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join((text or "–").split()))
 
 
 @cache
@@ -156,6 +222,9 @@ def _environment() -> jinja2.Environment:
         "exact": exact,
         "price": price,
         "share": share,
+        "fine_share": fine_share,
+        "ratio": ratio,
         "instant": instant,
+        "markdown": markdown,
     }
     return environment

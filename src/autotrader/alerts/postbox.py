@@ -12,6 +12,7 @@ import email
 import email.policy
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,15 @@ class Postbox:
             if not go_on:
                 break
         return outcomes
+
+    def newest_key(self, prefix: str, *, pattern: re.Pattern[str]) -> str | None:
+        """The last in text order of the known letters' keys that are the prefix and what the pattern fits."""
+        found = (
+            file.name.removesuffix(".eml").partition(",")[0]
+            for folder in (self._folder, *self._ends)
+            for file in folder.glob(f"{prefix}*.eml")
+        )
+        return max((key for key in found if pattern.fullmatch(key.removeprefix(prefix))), default=None)
 
     def forget(self, older_than: timedelta) -> int:
         """Delete mails that are older, but for those that wait for a server that is set; returns how many."""

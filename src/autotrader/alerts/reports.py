@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from autotrader.alerts.mail import Letter, money, render
+from autotrader.alerts.mail import Letter, Picture, money, render
+from autotrader.alerts.picture import CurvePoint, equity_png
 from autotrader.domain.orders import Fill
 from autotrader.domain.positions import ClosedTrade
+from autotrader.ports.alerts import Message
 from autotrader.ports.trading import Recovery
 
 SIMULATED = "SIMULATED"
 LIVE = "live"
+EXECUTION_STAMP = "%Y%m%dT%H%M%SZ"
+_MOST_EXECUTIONS = 50  # of a letter: what nobody reads on a telephone is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ class DailySummary:
     unrealised : Decimal or None
         None where a price is not known or currencies are mixed.
     notes : tuple of str
+    curve : tuple of CurvePoint
+        Equity over the window, thinned; it is shown from two points on.
     """
 
     account: str
@@ -127,78 +133,117 @@ class DailySummary:
     unrealised: Decimal | None
     watch: tuple[Watched, ...]
     notes: tuple[str, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
 
 def daily_summary(summary: DailySummary) -> Letter:
     """Trades and PnL, win rate, open positions, watch list. One a day and account."""
     known = summary.pnl is not None
     gained = money(summary.pnl, summary.base_currency, sign=True) if known else "no equity recorded"
+    pictures = []
+    if len(summary.curve) > 1:
+        title = f"{summary.account} ({summary.source})"
+        png = equity_png(summary.curve, title=title, currency=summary.base_currency)
+        pictures.append(Picture(f"equity-{summary.account}", png))
     return render(
         "daily_summary",
         key=f"daily-summary-{summary.account}-{summary.day}",
-        subject=_subject(
-            f"{summary.account} on {summary.day}: {gained}, {_count(summary.trades, 'trade')}",
+        subject=subject_line(
+            f"{summary.account} on {summary.day}: {gained}, {count(summary.trades, 'trade')}",
             summary.source,
         ),
+        pictures=pictures,
         summary=summary,
-        **_origin(summary.source),
+        pictured=pictures[0].name if pictures else None,
+        **origin(summary.source),
     )
 
 
 def trade_execution(
-    account: str, fills: Sequence[Fill], trades: Sequence[ClosedTrade] = (), *, source: str
+    account: str,
+    fills: Sequence[Fill],
+    trades: Sequence[ClosedTrade] = (),
+    *,
+    start: datetime,
+    end: datetime,
+    source: str,
 ) -> Letter:
-    """What was executed, and the trades that it closed; the same fills make the same letter.
+    """What was executed in [start, end), and the trades that were closed in it; one for each end.
 
     Parameters
     ----------
     fills : sequence of Fill
         At least one.
     trades : sequence of ClosedTrade
-        That these fills closed.
+    start, end : datetime
+        Market time.
     source : str
         Where the bars came from: `live`, `recorded` or `SIMULATED`.
     """
-    names = sorted(f"{fill.instrument} {fill.fill_id}" for fill in fills)
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
     first = fills[0]
     what = (
         f"{first.side} {first.quantity.normalize():f} {first.instrument.symbol}"
         if len(fills) == 1
-        else f"{len(fills)} executions"
+        else f"{len(fills):,} executions"
     )
+    ordered = sorted(fills, key=lambda fill: (fill.at, fill.instrument, fill.fill_id))
+    closed = sorted(trades, key=lambda trade: trade.closed_at)
     return render(
         "trade_execution",
-        key=f"trade-execution-{account}-{digest}",
-        subject=_subject(f"{account}: {what}", source),
+        key=f"{execution_prefix(account)}{end:{EXECUTION_STAMP}}",
+        subject=subject_line(f"{account}: {what}", source),
         account=account,
-        fills=sorted(fills, key=lambda fill: fill.at),
-        trades=trades,
-        **_origin(source),
+        start=start,
+        end=end,
+        fills=ordered[-_MOST_EXECUTIONS:],
+        earlier=max(len(ordered) - _MOST_EXECUTIONS, 0),
+        trades=closed[-_MOST_EXECUTIONS:],
+        earlier_trades=max(len(closed) - _MOST_EXECUTIONS, 0),
+        **origin(source),
     )
+
+
+def execution_prefix(account: str) -> str:
+    """What the keys of an account's letters about executions begin with; the end's stamp follows."""
+    return f"trade-execution-{account}-"
 
 
 def recovery_report(recovery: Recovery, *, source: str, base_currency: str) -> Letter:
     """What a start or a comparison with the broker found; one a recovery."""
-    found = _count(len(recovery.discrepancies), "discrepancy", "discrepancies")
+    found = count(len(recovery.discrepancies), "discrepancy", "discrepancies")
     what = "is settled" if recovery.resolved else "is NOT settled"
     return render(
         "recovery_report",
         key=f"recovery-{recovery.account}-{recovery.id}",
-        subject=_subject(f"{recovery.account}: {recovery.kind.lower()} recovery {what}, {found}", source),
+        subject=subject_line(f"{recovery.account}: {recovery.kind.lower()} recovery {what}, {found}", source),
         recovery=recovery,
         base_currency=base_currency,
-        **_origin(source),
+        **origin(source),
     )
 
 
-def _origin(source: str) -> dict[str, str | bool]:
+def alert_letter(message: Message) -> Letter:
+    """What is wrong, or over; one a message."""
+    return render(
+        "alert",
+        key=f"alert-{message.key}-{message.at:%Y%m%dT%H%M%S%f}",
+        subject=message.title,
+        message=message,
+        more=message.total - len(message.lines),
+        **origin(LIVE),
+    )
+
+
+def origin(source: str) -> dict[str, Any]:
+    """What every template is told of where the bars came from."""
     return {"source": source, "simulated": source == SIMULATED, "replay": source != LIVE}
 
 
-def _subject(text: str, source: str) -> str:
+def subject_line(text: str, source: str) -> str:
+    """With the source in front, unless it is live."""
     return f"[{source}] {text}" if source != LIVE else text
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1 trade`, `2 trades`."""
     return f"{number} {one if number == 1 else many or one + 's'}"

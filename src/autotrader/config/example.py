@@ -69,19 +69,21 @@ def _lines(model: type[BaseModel], path: str) -> Iterator[str]:
             yield f"# {field.description}"
         if full in _PRODUCTION:
             yield f"{PREFIX}{full}={_PRODUCTION[full]}"
-        elif _is_secret(field):
+        elif is_secret(field):
             yield f"{PREFIX}{full}="
         else:
-            yield f"#{PREFIX}{full}={_shown(field.get_default(call_default_factory=True))}"
+            yield f"#{PREFIX}{full}={shown(field.get_default(call_default_factory=True))}"
 
 
-def _is_secret(field: FieldInfo) -> bool:
+def is_secret(field: FieldInfo) -> bool:
+    """Whether nobody may see its value."""
     hint = field.annotation
     parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return SecretStr in parts
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a file of settings has it."""
     plain = command.to_plain(value)
     if plain is None:
         return ""

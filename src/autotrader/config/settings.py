@@ -31,6 +31,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from autotrader.domain.bars import Interval, require_utc
 from autotrader.domain.errors import ConfigurationError
 from autotrader.domain.instruments import InstrumentId, Venue
+from autotrader.domain.metrics import Profile
+from autotrader.ports.alerts import ChannelName
 
 PREFIX = "AUTOTRADER_"
 RUNTIME_FILE = "runtime.env"
@@ -50,7 +52,10 @@ def _split_words(value: object) -> object:
     return value.replace(",", " ").split()
 
 
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words), Field(min_length=1)]
+SomeWords = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
+Words = Annotated[SomeWords, Field(min_length=1)]
+Profiles = Annotated[tuple[Profile, ...], NoDecode, BeforeValidator(_split_words)]
+ChannelNames = Annotated[tuple[ChannelName, ...], NoDecode, BeforeValidator(_split_words)]
 Venues = Annotated[tuple[Venue, ...], NoDecode, BeforeValidator(_split_words), Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Utc = Annotated[datetime, AfterValidator(require_utc)]
@@ -168,6 +173,9 @@ class TrainingSettings(Section):
 class DatabaseSettings(Section):
     url: SecretStr | None = Field(None, description="SQLAlchemy URL; default SQLite under home")
     ledger_url: SecretStr | None = Field(None, description="Trial ledger; survives `make clean`")
+    admin_url: SecretStr | None = Field(
+        None, description="Of PostgreSQL's administrator, while a server is prepared; no process keeps it"
+    )
 
 
 class IngestionSettings(Section):
@@ -185,13 +193,29 @@ class LakeSettings(Section):
 class MlflowSettings(Section):
     tracking_uri: str | None = Field(None, description="Default: the local server on `port`")
     port: Port = 5000
+    database_url: SecretStr | None = Field(
+        None, description="Where its server keeps runs and versions, for backups; default SQLite under home"
+    )
+    artifacts_uri: str | None = Field(
+        None, description="Folder or s3:// of its server's files, for backups; default under home"
+    )
 
 
 class AirflowSettings(Section):
     url: str | None = Field(None, description="Default: the local API server on `port`")
+    mwaa_environment: str | None = Field(
+        None,
+        pattern=r"^[a-zA-Z][0-9a-zA-Z_-]{0,79}$",
+        description="Name of the Amazon MWAA environment that Airflow is; asked through AWS, by our role",
+    )
     port: Port = 8080
     user: str = "admin"
     password: SecretStr | None = Field(None, description="Default: made at first use, kept under home")
+    broker_url: SecretStr | None = Field(
+        None,
+        description="Where Celery's workers take their tasks from, for the exporter to ask them; "
+        "default AIRFLOW__CELERY__BROKER_URL",
+    )
     dags_folder: Path = Path("dags")
     plugins_folder: Path = Path("plugins")
 
@@ -221,10 +245,20 @@ class ServingSettings(Section):
 
 class DeploymentTargetKind(StrEnum):
     LOCAL = "local"
+    CONTAINERS = "containers"
+    ECS = "ecs"
 
 
 class DeploymentSettings(Section):
     target: DeploymentTargetKind = Field(DeploymentTargetKind.LOCAL, description="Where the colours run")
+    ecs_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+$",
+        description="Base URL of the load balancer; empty is its own name, which no certificate is of",
+    )
+    container_host: str = Field(
+        "prediction-{color}", description="Under which name a container of a colour is found"
+    )
     canary_instruments: Words = Field(("BTCUSDT", "ETHUSDT"), description="First instruments of a rollout")
     ready_seconds: float = Field(300.0, gt=0, description="Green must be ready within")
     supervision_seconds: float = Field(
@@ -237,6 +271,14 @@ class DeploymentSettings(Section):
     idle_hours: float = Field(
         1.0, gt=0, description="A stage that passed waits for the next request so long, then is rolled back"
     )
+
+
+class ReleaseSettings(Section):
+    """What a task of a colour serves: the deployment writes it into the task's definition."""
+
+    uri: str | None = Field(None, pattern=r"^s3://[^/]+/.+[^/]$", description="Where it lies")
+    version: str | None = Field(None, description="Such as v1.2.3")
+    onnx_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Digest of its model")
 
 
 class BrokerKind(StrEnum):
@@ -304,6 +346,7 @@ class TradingSettings(Section):
     dead_man_seconds: float = Field(
         60.0, gt=0, description="The venue cancels open orders after such silence"
     )
+    metrics_host: str = Field("127.0.0.1", description="Beyond loopback whoever reaches it reads the figures")
     metrics_port: Port = 9091
     keep_days: float = Field(
         400.0, ge=31, description="Signals and equity points are kept so long; orders, fills, trades for ever"
@@ -326,11 +369,19 @@ class MailSettings(Section):
     password: SecretStr | None = None
     starttls: bool = True
     sender: str = "autotrader@localhost"
-    recipients: Words = ()
+    recipients: SomeWords = ()
     keep_days: float = Field(90.0, ge=7, description="Mails that were sent are kept in the folder so long")
+    digest_minutes: int = Field(
+        60,
+        ge=0,
+        le=1_440,
+        description="Executions are mailed together, once in so much market time; 0: never",
+    )
 
 
 class MonitoringSettings(Section):
+    """Drift, and Prometheus with what belongs to it."""
+
     window_hours: float = Field(24.0, gt=0, description="Served features that drift is looked for in")
     weekly_false_alarms: float = Field(
         0.1,
@@ -341,6 +392,107 @@ class MonitoringSettings(Section):
     retrain_on_critical: bool = Field(
         False, description="A critical health verdict triggers training_pipeline"
     )
+    prometheus_port: Port = 9090
+    prometheus_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+(/\S*)?$",
+        description="Where the weekly report asks for service levels, and the delivery of alerts for those "
+        "that are over; default this machine's",
+    )
+    alertmanager_port: Port = 9093
+    exporter_port: Port = Field(9092, description="Of what is read from stores: pipelines, features, backups")
+    exporter_host: str = Field(
+        "127.0.0.1", description="Where the exporter listens; its page asks for no token"
+    )
+    runbook_url: str = Field(
+        "runbooks",
+        pattern=r"^\S*[^/\s]$",
+        description="What the path of a runbook is added to, such as the URL of the documentation; "
+        "default the folder in this checkout",
+    )
+    profiles: Profiles = Field(
+        (), description="Parts that are there beyond the embedded ones: postgres, redis, distributed, node"
+    )
+
+
+class JobSettings(Section):
+    """Work that somebody asks for and Airflow runs."""
+
+    tries: int = Field(3, ge=1, le=10, description="Before a job is given up into the dead letters")
+    retry_seconds: float = Field(
+        60.0, ge=0, description="Before the second try; twice as long before each further one"
+    )
+    keep_days: float = Field(
+        400.0, ge=7, description="Jobs that ended are kept so long, with their tries and dead letters"
+    )
+
+
+class AlertSettings(Section):
+    """Who is told of alerts. A channel is set up by its URL or key; the log is always on."""
+
+    alertmanager_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+(/\S*)?$",
+        description="Where an Alertmanager runs: it alone groups, routes and repeats, nobody is paged twice",
+    )
+    critical: ChannelNames = (ChannelName.PAGERDUTY,)
+    warning: ChannelNames = (ChannelName.SLACK,)
+    info: ChannelNames = (ChannelName.EMAIL,)
+    escalation: ChannelNames = Field(
+        (ChannelName.SLACK, ChannelName.EMAIL),
+        description="Told, too, of a critical alert that nobody acknowledges; a warning goes the way of "
+        "critical ones then",
+    )
+    slack_url: SecretStr | None = Field(None, description="Incoming webhook of Slack, of a channel")
+    pagerduty_key: SecretStr | None = Field(None, description="Routing key of Events API v2")
+    pagerduty_url: str = "https://events.pagerduty.com"
+    opsgenie_key: SecretStr | None = None
+    opsgenie_url: str = Field("https://api.opsgenie.com", description="In Europe api.eu.opsgenie.com")
+    webhook_url: SecretStr | None = Field(None, description="Of your own; it is sent JSON")
+    webhook_token: SecretStr | None = Field(None, description="Bearer token for it")
+    timeout_seconds: float = Field(10.0, gt=0, le=20, description="Patience with one message")
+    poll_seconds: float = Field(1.0, gt=0, le=10, description="How often there is looked for new ones")
+    keep_days: float = Field(
+        400.0, ge=7, description="Resolved alerts are kept so long; those of cases for ever"
+    )
+
+    @model_validator(mode="after")
+    def _routes_name_channels_of_people(self) -> Self:
+        for name in ("critical", "warning", "info", "escalation"):
+            for channel in getattr(self, name):
+                if channel in (ChannelName.LOG, ChannelName.ALERTMANAGER):
+                    raise ValueError(
+                        f"{PREFIX}ALERTS__{name.upper()}: expected email, slack, pagerduty, opsgenie or "
+                        f"webhook, was {channel}: the log is always told, an Alertmanager by its URL"
+                    )
+        return self
+
+
+class AwsSettings(Section):
+    """Where AWS is used; credentials come from its own default chain, never from here."""
+
+    region: str | None = Field(None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="Such as eu-west-1")
+    dr_region: str | None = Field(
+        None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="Where a failover goes to"
+    )
+    prefix: str = Field(
+        "autotrader",
+        pattern=r"^[a-z0-9][a-z0-9-]{1,40}$",
+        description="Bucket names, which are global, begin with it",
+    )
+    endpoint_url: str | None = Field(None, description="Of a stand-in for AWS; empty is AWS itself")
+    timeout_seconds: float = Field(10.0, gt=0, description="Patience with one call")
+    attempts: int = Field(4, ge=1, description="Tries of a call that may succeed later")
+    hosted_zone: str | None = Field(
+        None, description="Domain whose failover records a region failover turns round; empty: none"
+    )
+
+
+class BackupSettings(Section):
+    uri: str | None = Field(
+        None, description="Folder or s3:// of the backup sets; default a folder beside home, `<home>-backups`"
+    )
+    keep: int = Field(14, ge=1, description="Newest complete sets that are kept")
 
 
 class SimulationSettings(Section):
@@ -353,6 +505,14 @@ class SimulationSettings(Section):
 class LogSettings(Section):
     level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: console at a terminal")
+
+
+class TracingSettings(Section):
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+(/\S*)?$",
+        description="Base URL of a collector's OTLP over HTTP, such as http://127.0.0.1:4318; empty: off",
+    )
 
 
 class Settings(BaseSettings):
@@ -387,15 +547,21 @@ class Settings(BaseSettings):
     exchange: ExchangeSettings = ExchangeSettings()
     serving: ServingSettings = ServingSettings()
     deployment: DeploymentSettings = DeploymentSettings()
+    release: ReleaseSettings = ReleaseSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     trading: TradingSettings = TradingSettings()
     risk: RiskSettings = RiskSettings()
     paper: PaperSettings = PaperSettings()
     api: ApiSettings = ApiSettings()
     mail: MailSettings = MailSettings()
+    alerts: AlertSettings = AlertSettings()
+    jobs: JobSettings = JobSettings()
+    aws: AwsSettings = AwsSettings()
+    backup: BackupSettings = BackupSettings()
     clock: ClockSettings = ClockSettings()
     simulation: SimulationSettings = SimulationSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _production_has_real_stores(self) -> Self:
@@ -431,12 +597,43 @@ class Settings(BaseSettings):
         return self.lake.archive_uri or str(self.home.resolve() / "archive")
 
     @property
+    def staging_uri(self) -> str:
+        """Of files between the steps of a data run."""
+        return self._shared_by_steps("staging")
+
+    @property
+    def training_uri(self) -> str:
+        """Of what steps of training runs make, and what of it is kept."""
+        return self._shared_by_steps("training")
+
+    def _shared_by_steps(self, name: str) -> str:
+        """Under home; beside an S3 lake's tables, for steps on machines that share nothing else."""
+        lake = self.lake.uri or ""
+        is_local = not lake.startswith("s3://")
+        return str(self.home.resolve() / name) if is_local else f"{lake.rstrip('/')}/_{name}"
+
+    @property
     def mlflow_uri(self) -> str:
         return self.mlflow.tracking_uri or f"http://127.0.0.1:{self.mlflow.port}"
 
     @property
+    def backup_uri(self) -> str:
+        """Beside home: what deletes a home leaves its backups."""
+        home = self.home.resolve()
+        return self.backup.uri or str(home.with_name(f"{home.name}-backups"))
+
+    @property
     def airflow_url(self) -> str:
         return self.airflow.url or f"http://127.0.0.1:{self.airflow.port}"
+
+    @property
+    def prometheus_url(self) -> str:
+        return self.monitoring.prometheus_url or f"http://127.0.0.1:{self.monitoring.prometheus_port}"
+
+    @property
+    def alertmanager_url(self) -> str:
+        """Where one is looked for; whether it tells people is `alerts.alertmanager_url`."""
+        return self.alerts.alertmanager_url or f"http://127.0.0.1:{self.monitoring.alertmanager_port}"
 
     def instruments(self) -> tuple[InstrumentId, ...]:
         """All instruments of the venues in use, in order of venue and setting."""

@@ -56,6 +56,19 @@ class BlastRadius:
     models: tuple[AffectedModel, ...] = field(default=())
     models_unknown: str | None = None
 
+    def lines(self) -> list[str]:
+        """In words, for people."""
+        unknown = self.models_unknown
+        return [
+            *(f"  standing bars of {name}: {count}" for name, count in self.bars.items()),
+            *(f"  derived rows in {name}: {count}" for name, count in self.derived_rows.items()),
+            *(
+                f"  model {m.version} ({m.status}) {'saw them' if m.certain else 'does not say what it saw'}"
+                for m in self.models
+            ),
+            *([f"  models: unknown, the registry did not answer: {unknown}"] if unknown else []),
+        ]
+
 
 def measure(
     hold: Hold,

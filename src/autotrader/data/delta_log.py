@@ -19,9 +19,13 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, RemoveAction
 
-from autotrader.data.files import storage_errors
 from autotrader.data.parquet_files import DataFile, Partition
+from autotrader.data.places import ObjectPath, require_exclusive_writes, those_there
+from autotrader.data.storage_answers import storage_answer
 from autotrader.domain.errors import BadData, DependencyError, NotFound
+from autotrader.ports.places import Place
+
+LOG_FOLDER = "_delta_log"
 
 # Pins name versions, and a version needs its log: expired entries are not cleaned up. A commit is
 # a few kilobytes and there are few a day.
@@ -58,7 +62,7 @@ class DeltaLog:
 
     Parameters
     ----------
-    root : Path
+    root : Place
         The table's folder.
     schema : Mapping
         Columns of the table and their polars types.
@@ -72,13 +76,14 @@ class DeltaLog:
     """
 
     def __init__(
-        self, root: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]], partition_by: Sequence[str]
+        self, root: Place, schema: Mapping[str, pl.DataType | type[pl.DataType]], partition_by: Sequence[str]
     ) -> None:
         self.root = root
         self.schema = dict(schema)
         self.partition_by = tuple(partition_by)
         self.no_rows = pl.DataFrame(schema={c: t for c, t in schema.items() if c not in partition_by})
         self._delta: DeltaTable | None = None
+        self._options: dict[str, str] | None = None
         self._newest: Snapshot | None = None
         self._delta_schema = _delta_schema(schema)
         self._lock = threading.RLock()
@@ -92,11 +97,13 @@ class DeltaLog:
             If the log is damaged, or its table has other columns than expected.
         """
         with self._lock, _trouble(f"read {self.root}"):
-            if self._delta is None:
+            options = _options(self.root)
+            if self._delta is None or options != self._options:  # credentials are renewed every few hours
                 try:
-                    self._delta = DeltaTable(str(self.root))
+                    self._delta = _open(self.root, options)
                 except TableNotFoundError:
                     return None
+                self._options = options
                 self._require_schema(self._delta)
             else:
                 self._delta.update_incremental()
@@ -119,7 +126,7 @@ class DeltaLog:
             last = "no version at all" if newest is None else f"versions 0 to {newest.version}"
             raise NotFound(f"expected a version of {self.root}, was {version}: it has {last}")
         with _trouble(f"read {self.root}"):
-            return _snapshot(DeltaTable(str(self.root), version=version), self.partition_by)
+            return _snapshot(_open(self.root, _options(self.root), version), self.partition_by)
 
     def create(self) -> Snapshot:
         """The newest version, after making the empty table if there was none."""
@@ -127,10 +134,13 @@ class DeltaLog:
         if found is not None:
             return found
         with _trouble(f"create {self.root}"):
-            self.root.mkdir(parents=True, exist_ok=True)
+            if isinstance(self.root, Path):
+                self.root.mkdir(parents=True, exist_ok=True)
+            require_exclusive_writes(self.root)
             with contextlib.suppress(CommitFailedError):  # another process made it in this very moment
                 DeltaTable.create(
                     str(self.root),
+                    storage_options=_options(self.root),
                     schema=self._delta_schema,
                     partition_by=list(self.partition_by),
                     mode="ignore",
@@ -147,12 +157,12 @@ class DeltaLog:
 
     def metadata_of(self, version: int) -> dict[str, Any]:
         """What was recorded with a commit, empty if its log entry is gone."""
-        path = self.root / "_delta_log" / f"{version:020d}.json"
-        if not path.exists():
+        try:
+            entry = (self.root / LOG_FOLDER / f"{version:020d}.json").read_bytes()
+        except FileNotFoundError:
             return {}
-        with path.open() as lines:
-            actions = (json.loads(line) for line in lines)
-            return next((dict(a["commitInfo"]) for a in actions if "commitInfo" in a), {})
+        actions = (json.loads(line) for line in entry.splitlines())
+        return next((dict(a["commitInfo"]) for a in actions if "commitInfo" in a), {})
 
     def commit(
         self,
@@ -168,7 +178,7 @@ class DeltaLog:
         Raises
         ------
         CommitConflict
-            If another writer made it first; nothing was changed.
+            If another writer made it first, or is about to; nothing was changed.
         """
         now = int(time.time() * 1000)
         version = base.version + 1
@@ -193,7 +203,9 @@ class DeltaLog:
                 )
             except CommitFailedError as error:
                 found = self.newest()
-                if found is not None and found.version > base.version:
+                is_later = found is not None and found.version > base.version
+                # S3 also refuses an upload while another of the same entry is under way (409).
+                if is_later or isinstance(self.root, ObjectPath):
                     raise CommitConflict from error
                 raise
             self._delta.update_incremental()
@@ -213,7 +225,7 @@ class DeltaLog:
                 keep_versions=list(keep_versions) or None,
             )
             # It names what it deleted before as well, and makes two versions of it each time.
-            standing = [path for path in vacuum(dry_run=True) if (self.root / path).exists()]
+            standing = those_there(self.root, vacuum(dry_run=True))
             if standing:
                 vacuum(dry_run=False)
             return standing
@@ -230,7 +242,7 @@ class DeltaLog:
             )
 
 
-def stored_form(root: Path) -> tuple[dict[str, pl.DataType], tuple[str, ...]]:
+def stored_form(root: Place) -> tuple[dict[str, pl.DataType], tuple[str, ...]]:
     """Columns and partition columns that a table has.
 
     Raises
@@ -240,11 +252,19 @@ def stored_form(root: Path) -> tuple[dict[str, pl.DataType], tuple[str, ...]]:
     """
     with _trouble(f"read {root}"):
         try:
-            delta = DeltaTable(str(root))
+            delta = _open(root, _options(root))
         except TableNotFoundError:
             raise NotFound(f"expected a table at {root}, was nothing") from None
         empty = pl.DataFrame(delta.schema().to_arrow().empty_table())
         return dict(empty.schema), tuple(delta.metadata().partition_columns)
+
+
+def _options(root: Place) -> dict[str, str] | None:
+    return dict(root.bucket.delta_options()) if isinstance(root, ObjectPath) else None
+
+
+def _open(root: Place, options: dict[str, str] | None, version: int | None = None) -> DeltaTable:
+    return DeltaTable(str(root), version=version, storage_options=options)
 
 
 @contextlib.contextmanager
@@ -254,16 +274,15 @@ def _trouble(doing: str) -> Iterator[None]:
         yield
     except DeltaError as error:
         if _is_storage(error):
-            with storage_errors(doing):
-                raise OSError(str(error)) from error
+            raise storage_answer(doing, OSError(str(error))) from error
         raise BadData(f"cannot {doing}: the log is damaged: {' '.join(str(error).split())}") from error
     except OSError as error:
-        with storage_errors(doing):
-            raise OSError(error.errno, str(error)) from error
+        raise storage_answer(doing, OSError(error.errno, str(error))) from error
 
 
 def _is_storage(error: DeltaError) -> bool:
-    return "object store" in str(error).lower() or isinstance(error, CommitFailedError)
+    said = str(error).lower()
+    return "object store" in said or "error performing" in said or isinstance(error, CommitFailedError)
 
 
 def _snapshot(delta: DeltaTable, partition_by: Sequence[str]) -> Snapshot:

@@ -10,9 +10,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ TEMPORARY_PREFIX = ".tmp-"
 CRUMB_AGE = timedelta(minutes=2)  # far more than from making a file to locking it
 
 _SWEPT_FOLDERS = 4096  # remembered
+_CHUNK_BYTES = 1 << 20
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -33,22 +35,20 @@ _FULL_WORDS = ("no space left", "file too large", "quota exceeded")
 _FORBIDDEN_WORDS = ("read-only file system", "permission denied", "operation not permitted")
 
 
-def local_folder(uri: str, *, what: str) -> Path:
-    """The folder that a URI names.
+def local_folder(uri: str) -> Path:
+    """The folder that a path or a `file://` URI names.
 
     Raises
     ------
     ConfigurationError
-        If the URI names an object store: those are not supported yet.
+        If the URI is of another kind.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return Path(uri)
     if scheme == "file":
         return Path(rest)
-    raise ConfigurationError(
-        f"expected a local folder for the {what}, was {uri}: {scheme}:// is not supported yet, give a path"
-    )
+    raise ConfigurationError(f"expected a local folder, was {uri}: give a path")
 
 
 def file_name(text: str) -> str:
@@ -78,10 +78,11 @@ def storage_errors(doing: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _explained(doing, error) from error
+        raise explained_locally(doing, error) from error
 
 
-def _explained(doing: str, error: OSError) -> DependencyError:
+def explained_locally(doing: str, error: OSError) -> DependencyError:
+    """What `storage_errors` raises for the error."""
     words = str(error).lower()
     if error.errno in _FULL or any(w in words for w in _FULL_WORDS):
         return Rejected(f"cannot {doing}: the disk is full: free space, then run again")
@@ -103,6 +104,48 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     Rejected, DependencyError
         If the storage does not let us; nothing is left behind.
     """
+    _make(path, lambda file: file.write(content), Path.replace, durable=durable)
+
+
+def write_new_atomically(path: Path, content: bytes) -> bool:
+    """`write_atomically`, durably, unless the file is there; of several at once, one is told True.
+
+    Raises
+    ------
+    Rejected, DependencyError
+        If the storage does not let us; nothing is left behind.
+    """
+    is_new = False
+
+    def link(made: Path, path: Path) -> None:
+        nonlocal is_new
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(made)
+            is_new = True
+        made.unlink()
+
+    _make(path, lambda file: file.write(content), link)
+    return is_new
+
+
+def copy_atomically(source: Path, path: Path) -> None:
+    """`write_atomically`, durably, of a file's content, whatever its size."""
+
+    def copy(target: BinaryIO) -> None:
+        with source.open("rb") as file:
+            shutil.copyfileobj(file, target, _CHUNK_BYTES)
+
+    _make(path, copy, Path.replace)
+
+
+def _make(
+    path: Path,
+    fill: Callable[[BinaryIO], object],
+    publish: Callable[[Path, Path], object],
+    *,
+    durable: bool = True,
+) -> None:
+    """Fill a file of a temporary name, and give it its name when it is whole."""
     temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     with storage_errors(f"write {path}"):
         changed = [path.parent, *_missing_parents(path.parent)]
@@ -111,11 +154,11 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         try:
             with temporary.open("xb") as file:
                 hold(file)
-                file.write(content)
+                fill(file)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-                temporary.replace(path)
+                publish(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

@@ -6,8 +6,9 @@ harmless, and vacuumed by the data pipeline once they are old. Two writers never
 row: a commit holds only for the version it was planned on, or a later one in which its partitions
 are the same; else it is planned again.
 
-Against a power cut the lake is as safe as the operating system's cache; the archive, from which
-it can be rebuilt, is synced to the disk.
+On S3 a version is made by a conditional upload (`If-None-Match`) of its log entry: of two writers
+one is told that it was too late. Against a power cut a local lake is as safe as the operating
+system's cache; the archive, from which it can be rebuilt, is synced to the disk.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import polars as pl
 
 from autotrader.data import pins
 from autotrader.data.changes import ReplaceDiffering, Resolve
-from autotrader.data.delta_log import stored_form
+from autotrader.data.delta_log import LOG_FOLDER, stored_form
 from autotrader.data.files import local_folder
 from autotrader.data.parquet_files import Partition
+from autotrader.data.places import folders_in
 from autotrader.data.table_reader import SORT_COLUMN, Schema, TableReader, partitions_of
 from autotrader.data.write import Write, retry_conflicts
 from autotrader.domain.errors import BadData
+from autotrader.ports.places import Place
 
 __all__ = ["PARTITION_BY", "Lake", "LakeTable", "Schema", "UpsertReport"]
 
@@ -57,21 +60,21 @@ class UpsertReport:
 
 
 class Lake:
-    """Tables in a folder.
+    """Tables in a folder, or below a prefix of a bucket.
 
     Parameters
     ----------
-    uri : str
-        A local folder; made on the first write.
+    root : Place or str
+        Made on the first write. Text is a local folder's.
 
     Raises
     ------
     ConfigurationError
-        If the URI names an object store.
+        If the text names an object store, whose bucket is to be opened first.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.root = local_folder(uri, what="lake")
+    def __init__(self, root: Place | str) -> None:
+        self.root: Place = local_folder(root) if isinstance(root, str) else root
         self._tables: dict[tuple[str, object], LakeTable] = {}
 
     def table(
@@ -111,7 +114,7 @@ class Lake:
 
     def names(self) -> list[str]:
         """Tables that exist, in order of name."""
-        return sorted(p.parent.name for p in self.root.glob("*/_delta_log"))
+        return [p.name for p in folders_in(self.root) if any(f.name == LOG_FOLDER for f in folders_in(p))]
 
     def vacuum(self, *, retention: timedelta) -> dict[str, list[str]]:
         """`LakeTable.vacuum` of every table; what was deleted, by table that had something to delete."""
@@ -227,21 +230,21 @@ class LakeTable(TableReader):
         missing = [c for c in self.schema if c not in frame.columns]
         if missing:
             raise BadData(f"expected the columns of {self.name}, was without {', '.join(missing)}")
-        ts = pl.col(SORT_COLUMN)
-        before = ts.shift(1)
-        ascending = ((ts > before) if len(self.row_key) == 1 else (ts >= before)).slice(1)
-        found = frame.select(
-            *(pl.col(c).eq_missing(pl.col(c).first()).all() for c in self.partition_by),
-            (ascending.all(ignore_nulls=False) & ts.first().is_not_null()).alias(SORT_COLUMN),
-        ).row(0, named=True)
-        several = [c for c in self.partition_by if not found[c] or frame[c][0] is None]
+        # Series by series: each expression that polars plans and runs costs more than these comparisons.
+        ts = frame[SORT_COLUMN]
+        before, after = ts[:-1], ts[1:]
+        ascending = ts.null_count() == 0 and (
+            (after > before).all() if len(self.row_key) == 1 else (after >= before).all()
+        )
+        values = {c: frame[c] for c in self.partition_by}
+        several = [c for c, v in values.items() if v.null_count() or not (v == v[0]).all()]
         if several:
             raise BadData(f"expected one {' and one '.join(several)} in a frame for {self.name}, was several")
         doubled = len(self.row_key) > 1 and frame.select(self.row_key).is_duplicated().any()
-        if doubled or not found[SORT_COLUMN]:
+        if doubled or not ascending:
             named = ", ".join(self.row_key)
             raise BadData(f"expected rows sorted by {named} without doubles for {self.name}, was otherwise")
-        return tuple(frame[c][0] for c in self.partition_by)
+        return tuple(v[0] for v in values.values())
 
     # --------------------------------------------------------------------------- maintenance
 

@@ -8,24 +8,30 @@ read without its quarter.
 
 from __future__ import annotations
 
+import io
 import mmap
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import polars as pl
 
 from autotrader.data.files import TEMPORARY_PREFIX, file_name, hold, storage_errors, sweep_once
+from autotrader.data.places import ObjectPath, local_path
 from autotrader.domain.errors import BadData
+from autotrader.ports.places import Place
 
 FILE_ROWS = 131_072
 _ROW_GROUP_ROWS = 32_768
 _KNOWN_SOUND = 65_536
+_DOWNLOADS_AT_ONCE = 8
+_REMEDY = "rebuild the lake from the archive, or restore the file"
 
 Partition = tuple[str, ...]
 
@@ -59,7 +65,7 @@ class DataFile:
 
 
 def write_files(
-    root: Path, partition_by: Sequence[str], partition: Partition, rows: pl.DataFrame
+    root: Place, partition_by: Sequence[str], partition: Partition, rows: pl.DataFrame
 ) -> Iterator[DataFile]:
     """Write rows of one partition, sorted by ts, as files of about equal size.
 
@@ -75,7 +81,24 @@ def write_files(
         yield _write(root, folder, partition, rows[begin:end])
 
 
-def _write(root: Path, folder: str, partition: Partition, rows: pl.DataFrame) -> DataFile:
+def _write(root: Place, folder: str, partition: Partition, rows: pl.DataFrame) -> DataFile:
+    if isinstance(root, ObjectPath):
+        path, size = _write_object(root, folder, rows)
+    else:
+        path, size = _write_local(local_path(root), folder, rows)
+    return DataFile(path, partition, rows.height, size, rows["ts"][0], rows["ts"][-1])
+
+
+def _write_object(root: ObjectPath, folder: str, rows: pl.DataFrame) -> tuple[str, int]:
+    buffer = io.BytesIO()
+    _encode(rows, buffer)
+    content = buffer.getvalue()
+    path = _new_name(folder, zlib.crc32(content))
+    (root / path).bucket.write((root / path).key, content)
+    return path, len(content)
+
+
+def _write_local(root: Path, folder: str, rows: pl.DataFrame) -> tuple[str, int]:
     unfinished = root / folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     with storage_errors(f"write {unfinished.parent}"):
         unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +109,16 @@ def _write(root: Path, folder: str, partition: Partition, rows: pl.DataFrame) ->
                 _encode(rows, file)
                 checksum = _checksum(file)
                 size = unfinished.stat().st_size
-                path = f"{folder}/{uuid.uuid4().hex}-{checksum:08x}.parquet"
+                path = _new_name(folder, checksum)
                 unfinished.rename(root / path)
         except OSError:
             unfinished.unlink(missing_ok=True)
             raise
-    return DataFile(path, partition, rows.height, size, rows["ts"][0], rows["ts"][-1])
+    return path, size
+
+
+def _new_name(folder: str, checksum: int) -> str:
+    return f"{folder}/{uuid.uuid4().hex}-{checksum:08x}.parquet"
 
 
 def _encode(rows: pl.DataFrame, file: BinaryIO) -> None:
@@ -110,7 +137,7 @@ def _encode(rows: pl.DataFrame, file: BinaryIO) -> None:
 
 
 def read_files(
-    root: Path,
+    root: Place,
     files: Sequence[DataFile],
     *,
     columns: Sequence[str],
@@ -129,38 +156,64 @@ def read_files(
     BadData
         If a file is missing or damaged; the message names it.
     """
-    paths = [root / file.path for file in files]
-    for path, file in zip(paths, files, strict=True):
-        _require_sound(path, file.size)
+    sources = _sources(root, files)
     whole = all((start is None or f.first >= start) and (end is None or f.last < end) for f in files)
     try:
         if whole:
-            return pl.read_parquet(paths, columns=list(columns), glob=False, hive_partitioning=False)
-        rows = pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+            return pl.read_parquet(sources, columns=list(columns), glob=False, hive_partitioning=False)
+        rows = pl.scan_parquet(sources, glob=False, hive_partitioning=False)
         if start is not None:
             rows = rows.filter(pl.col("ts") >= start)
         if end is not None:
             rows = rows.filter(pl.col("ts") < end)
         return rows.select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        named = ", ".join(str(p) for p in paths)
+        named = ", ".join(str(root / f.path) for f in files)
         raise BadData(f"cannot read {named}: {' '.join(str(error).split())}") from error
 
 
-def damaged(root: Path, files: Sequence[DataFile]) -> Mapping[str, str]:
+def damaged(root: Place, files: Sequence[DataFile]) -> Mapping[str, str]:
     """Those of the files that are missing or not as they were written, each with what is wrong."""
     found = {}
     for file in files:
         try:
-            _verify(root / file.path, file.size)
+            _check(root / file.path, file.size)
         except BadData as error:
             found[file.path] = str(error)
     return found
 
 
-def _require_sound(path: Path, size: int) -> None:
-    """A file is never changed once written: it is verified once a process, not at every read."""
-    _verify_once(path, size)
+def _sources(root: Place, files: Sequence[DataFile]) -> list[Any]:
+    """What polars reads the files from: verified paths, or verified contents of objects.
+
+    A local file is never changed once written: it is verified once a process, not at every read.
+    """
+    paths = [root / file.path for file in files]
+    sizes = [file.size for file in files]
+    if isinstance(root, ObjectPath):
+        if len(paths) == 1:
+            return [_fetch(paths[0], sizes[0])]
+        with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
+            return list(pool.map(_fetch, paths, sizes))
+    for path, size in zip(paths, sizes, strict=True):
+        _verify_once(local_path(path), size)
+    return paths
+
+
+def _check(path: Place, size: int) -> None:
+    if isinstance(path, Path):
+        _verify(path, size)
+    else:
+        _fetch(path, size)
+
+
+def _fetch(path: Place, size: int) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise BadData(f"expected a data file at {path}, was nothing: {_REMEDY}") from None
+    _require_as_written(path, size, len(content), lambda: zlib.crc32(content))
+    return content
 
 
 @lru_cache(maxsize=_KNOWN_SOUND)
@@ -169,18 +222,18 @@ def _verify_once(path: Path, size: int) -> None:
 
 
 def _verify(path: Path, size: int) -> None:
-    remedy = "rebuild the lake from the archive, or restore the file"
     try:
-        with storage_errors(f"read {path}"):
-            found = path.stat().st_size
-            if found != size:
-                raise BadData(f"expected {size} bytes in {path}, was {found}: {remedy}")
-            with path.open("rb") as file:
-                checksum = _checksum(file)
-            if f"{checksum:08x}" != path.stem.rpartition("-")[2]:
-                raise BadData(f"expected the content that was written in {path}, was another: {remedy}")
+        with storage_errors(f"read {path}"), path.open("rb") as file:
+            _require_as_written(path, size, path.stat().st_size, lambda: _checksum(file))
     except FileNotFoundError:
-        raise BadData(f"expected a data file at {path}, was nothing: {remedy}") from None
+        raise BadData(f"expected a data file at {path}, was nothing: {_REMEDY}") from None
+
+
+def _require_as_written(path: Place, size: int, found: int, checksum: Callable[[], int]) -> None:
+    if found != size:
+        raise BadData(f"expected {size} bytes in {path}, was {found}: {_REMEDY}")
+    if f"{checksum():08x}" != path.name.removesuffix(".parquet").rpartition("-")[2]:
+        raise BadData(f"expected the content that was written in {path}, was another: {_REMEDY}")
 
 
 def _checksum(file: BinaryIO) -> int:

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import unquote
 
-from autotrader.data.files import file_name, storage_errors, write_atomically
+from autotrader.data.files import file_name, storage_errors
+from autotrader.data.places import files_in, write_whole
+from autotrader.ports.places import Place
 
 _FOLDER = "_pins"  # Delta leaves names with a leading underscore alone
 
 
-def pin(root: Path, version: int, owner: str) -> None:
+def pin(root: Place, version: int, owner: str) -> None:
     """Keep the version for the owner, on top of what it keeps already."""
-    write_atomically(_path(root, version, owner), b"")
+    write_whole(_path(root, version, owner), b"")
 
 
-def unpin(root: Path, owner: str) -> None:
+def unpin(root: Place, owner: str) -> None:
     """Give up all of the owner's pins; fine if there are none."""
-    for path in (root / _FOLDER).glob(f"*@{file_name(owner)}"):
-        with storage_errors(f"delete {path}"):
-            path.unlink(missing_ok=True)
+    for path in files_in(root / _FOLDER):
+        if path.name.partition("@")[2] == file_name(owner):
+            with storage_errors(f"delete {path}"):
+                path.unlink(missing_ok=True)
 
 
-def pinned(root: Path) -> dict[int, list[str]]:
+def pinned(root: Place) -> dict[int, list[str]]:
     """Version to its owners, both in order."""
     found: dict[int, list[str]] = {}
-    for path in sorted((root / _FOLDER).glob("*@*")):
+    for path in files_in(root / _FOLDER):
         version, _, owner = path.name.partition("@")
         found.setdefault(int(version), []).append(unquote(owner))
     return dict(sorted(found.items()))
 
 
-def _path(root: Path, version: int, owner: str) -> Path:
+def _path(root: Place, version: int, owner: str) -> Place:
     return root / _FOLDER / f"{version}@{file_name(owner)}"

@@ -16,6 +16,7 @@ from autotrader.data.lake import PARTITION_BY, Lake, LakeTable, Schema, UpsertRe
 from autotrader.data.schemas import PREDICTIONS
 from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId
+from autotrader.ports.places import Place
 
 PREFIX = "predictions_"
 
@@ -34,6 +35,10 @@ class PredictionStore:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+
+    def beside(self, name: str) -> Place:
+        """A folder of the lake for files that are of no table."""
+        return self._lake.root / name
 
     def append(self, *frames: pl.DataFrame) -> UpsertReport:
         """Store rows that are not there yet; in one commit for each feature set.

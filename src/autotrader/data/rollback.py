@@ -170,16 +170,7 @@ def _event(done: RolledBack, hold: Hold, actor: str, reason: str, now: datetime)
 
 
 def _result(done: RolledBack) -> command.Result:
-    radius = done.blast_radius
-    lines = [f"{done.action}: {done.rows} bars, hold {done.hold_id}"]
-    lines += [f"  bars of {name}: {count}" for name, count in radius.bars.items()]
-    lines += [f"  derived rows in {name}: {count}" for name, count in radius.derived_rows.items()]
-    lines += [
-        f"  model {m.version} ({m.status}) {'saw them' if m.certain else 'does not say what it saw'}"
-        for m in radius.models
-    ]
-    if radius.models_unknown:
-        lines.append(f"  models: unknown, the registry did not answer: {radius.models_unknown}")
+    lines = [f"{done.action}: {done.rows} bars, hold {done.hold_id}", *done.blast_radius.lines()]
     return command.Result(done, "\n".join(lines), ExitCode.DONE)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import polars as pl
 
 from autotrader.data.delta_log import DeltaLog, Snapshot
 from autotrader.data.parquet_files import DataFile, Partition, damaged, read_files
 from autotrader.data.write import in_order
+from autotrader.ports.places import Place
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
@@ -22,7 +22,7 @@ class TableReader:
 
     Attributes
     ----------
-    root : Path
+    root : Place
     name : str
     schema : dict
     partition_by, row_key : tuple of str
@@ -30,7 +30,7 @@ class TableReader:
     """
 
     def __init__(
-        self, root: Path, schema: Schema, partition_by: tuple[str, ...], row_key: tuple[str, ...]
+        self, root: Place, schema: Schema, partition_by: tuple[str, ...], row_key: tuple[str, ...]
     ) -> None:
         if row_key[0] != SORT_COLUMN or any(schema.get(c) != pl.String for c in partition_by):
             raise ValueError(f"expected a row key that starts with ts and String partitions in {root.name}")

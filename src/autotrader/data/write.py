@@ -118,6 +118,8 @@ class Write:
         ------
         WriteConflict
             If another writer changed a partition that was planned on, or made this very commit.
+        Unreachable
+            If writers of other partitions keep getting in first.
         """
         base = self.base
         if self.is_empty:
@@ -125,7 +127,7 @@ class Write:
         planned = {f for files in self._planned.values() for f in files}
         added = [f for f in self._written if f in planned]
         removed = self._removed()
-        while True:
+        for turn in range(_ATTEMPTS):
             # From here until a conflict says otherwise, the files may belong to a version: an error
             # after the log entry was written, in a checkpoint for one, must not delete them.
             self._may_be_committed = True
@@ -134,12 +136,19 @@ class Write:
                     base, added=added, removed=removed, commit_key=self._commit_key, metadata=metadata
                 )
             except CommitConflict:
+                before = base.version
                 base = self._log.create()
                 if self._log.committed_at(self._commit_key) is not None:
                     raise WriteConflict from None
+                if base.version == before:  # another upload is under way: of another writer, or lost by us
+                    _pause(turn)
+                    continue
                 self._may_be_committed = False
                 if any(base.files.get(p, ()) != self.base.files.get(p, ()) for p in self._planned):
                     raise WriteConflict from None
+        raise Unreachable(
+            f"other writers to {self._log.root} got in first {_ATTEMPTS} times in a row: run again"
+        )
 
     def _apply(self, partition: Partition, found: Resolution) -> None:
         rest = _merged(found.inserted, found.replacing, self._row_key)
@@ -190,7 +199,7 @@ class Write:
         schema = self._log.schema
         if rows.is_empty():
             return self._log.no_rows
-        rows = rows.select(self._columns)
+        rows = rows[self._columns]
         wrong = [f"{c}: {t} instead of {schema[c]}" for c, t in rows.schema.items() if t != schema[c]]
         if wrong:
             raise BadData(f"expected the types of {self._log.root.name}, was {', '.join(wrong)}")
@@ -211,8 +220,12 @@ def retry_conflicts(attempt: Callable[[], T], frames: Iterable[pl.DataFrame]) ->
         except WriteConflict:
             if isinstance(frames, Iterator):
                 raise Unreachable("another writer changed the same rows at once: run again") from None
-            time.sleep(random.uniform(0, 0.01 * 2 ** min(turn, 6)))  # noqa: S311 - not a secret
+            _pause(turn)
     raise Unreachable(f"other writers changed the same rows {_ATTEMPTS} times in a row: run again")
+
+
+def _pause(turn: int) -> None:
+    time.sleep(random.uniform(0, 0.01 * 2 ** min(turn, 6)))  # noqa: S311 - not a secret
 
 
 def in_order(files: Sequence[DataFile]) -> bool:

@@ -9,8 +9,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from autotrader.db.engine import insert_new, reading
+from autotrader.db.engine import reading
 from autotrader.db.events import record_event
+from autotrader.db.inserts import insert_new
 from autotrader.db.tables import APPROVAL_REQUESTS, APPROVAL_SUBMITTERS, APPROVALS
 from autotrader.domain.errors import NotFound
 from autotrader.ports.approvals import Approval, ApprovalRequest, Decision, Role, Subject

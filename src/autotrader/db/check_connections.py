@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from autotrader import command
 from autotrader.config.settings import Settings
 from autotrader.db.engine import connect, database_file, reading
-from autotrader.db.schema import HEAD, revision
+from autotrader.db.schema import HEAD, LEDGER_HEAD, revision
 from autotrader.domain.errors import AutotraderError, ExitCode, Unreachable
 
 
@@ -24,9 +24,11 @@ class DatabaseReport:
     url : str
         Without its password.
     exit_code : ExitCode
-        DONE; UNREACHABLE; or FAILED where its schema is behind this version.
+        DONE; UNREACHABLE; or FAILED where its schema is behind what this version uses of it.
     state : str
         One sentence for a person.
+    revision, head : str or None
+        Of its schema, and the newest that concerns what it holds.
     latency_ms : float or None
         Of a query in an open connection.
     pool_size, pool_taken : int or None
@@ -52,32 +54,34 @@ def check_connections(*, settings: Settings) -> command.Result:
     """Check that the databases answer, that their schema is current, and how many connections are taken.
 
     Changes nothing: a database that does not exist yet, or is behind, is brought up to date by the
-    first command that uses it. Exit code 3 if one does not answer, 1 if one is behind.
+    first command that uses it. Of the trial ledger, which only training opens, that is the first training;
+    until then it is fine as long as its own table is as this version has it, or is not there yet. Exit
+    code 3 if one does not answer, 1 if one is behind.
     """
-    urls = {"database": settings.database_url, "trial_ledger": settings.ledger_url}
-    reports = [_check(name, url) for name, url in urls.items()]
+    reports = [
+        _check("database", settings.database_url, HEAD),
+        _check("trial_ledger", settings.ledger_url, LEDGER_HEAD, may_be_empty=True),
+    ]
     codes = {r.exit_code for r in reports}
     worst = next((c for c in (ExitCode.UNREACHABLE, ExitCode.FAILED) if c in codes), ExitCode.DONE)
     return command.Result({"databases": reports}, "\n".join(map(_text, reports)), worst)
 
 
-def _check(name: str, url: str) -> DatabaseReport:
+def _check(name: str, url: str, head: str, *, may_be_empty: bool = False) -> DatabaseReport:
     engine = connect(url)
     shown = engine.url.render_as_string()
     if engine.dialect.name == "sqlite" and not database_file(engine).exists():
         state = "not there yet: the first command that uses it makes it"
-        return DatabaseReport(name, shown, ExitCode.DONE, state)
+        return DatabaseReport(name, shown, ExitCode.DONE, state, head=head)
     try:
         found = revision(engine)
         latency_ms = _latency_ms(engine)
         taken, admitted = _server_connections(engine)
     except AutotraderError as error:
         code = ExitCode.UNREACHABLE if isinstance(error, Unreachable) else ExitCode.FAILED
-        return DatabaseReport(name, shown, code, str(error))
+        return DatabaseReport(name, shown, code, str(error), head=head)
     else:
-        behind = found is None or found < HEAD
-        state = f"behind: expected revision {HEAD}, was {found}" if behind else "answers, and is current"
-        code = ExitCode.FAILED if behind else ExitCode.DONE
+        code, state = _judge(found, head, may_be_empty=may_be_empty)
         pool = engine.pool
         assert isinstance(pool, sa.QueuePool)  # noqa: S101 - what `connect` makes
         return DatabaseReport(
@@ -86,6 +90,7 @@ def _check(name: str, url: str) -> DatabaseReport:
             code,
             state,
             revision=found,
+            head=head,
             latency_ms=latency_ms,
             pool_size=pool.size(),
             pool_taken=pool.checkedout(),
@@ -94,6 +99,14 @@ def _check(name: str, url: str) -> DatabaseReport:
         )
     finally:
         engine.dispose()
+
+
+def _judge(found: str | None, head: str, *, may_be_empty: bool) -> tuple[ExitCode, str]:
+    if found is None and may_be_empty:
+        return ExitCode.DONE, "answers, and is empty: the first training makes its table"
+    if found is None or found < head:
+        return ExitCode.FAILED, f"behind: expected revision {head}, was {found}"
+    return ExitCode.DONE, "answers, and is current"
 
 
 def _latency_ms(engine: Engine) -> float:

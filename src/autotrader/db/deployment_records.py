@@ -16,14 +16,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from autotrader.command import to_plain
-from autotrader.db.engine import insert_all_new, insert_new, put_all, reading
+from autotrader.db.engine import reading
 from autotrader.db.events import record_event
+from autotrader.db.inserts import insert_all_new, insert_new, put_all
 from autotrader.db.locks import serialise
+from autotrader.db.questions import Question
 from autotrader.db.rollout_rules import (
     event_of_revision,
     first_revision,
     next_revision,
     refuse_while,
+    require_planned_on,
 )
 from autotrader.db.tables import HEARTBEATS, PAIRS, ROLLOUT_STAGES, ROLLOUTS, ROUTES, SLOTS
 from autotrader.domain.errors import NotFound
@@ -60,14 +63,27 @@ class SqlDeploymentRecords:
         self._rollouts = _select(ROLLOUTS, Rollout).where(of_strategy)
         self._active = self._rollouts.where(ROLLOUTS.c.state.not_in(_OVER))
         self._newest = self._rollouts.order_by(ROLLOUTS.c.number.desc())
-        self._routes = (
-            _select(ROUTES, Route).where(ROUTES.c.strategy_id == strategy_id).order_by(ROUTES.c.instrument)
+        self._routes = Question(
+            _select(ROUTES, Route).where(ROUTES.c.strategy_id == strategy_id).order_by(ROUTES.c.instrument),
+            Route,
+        )
+        self._slots = Question(_select(SLOTS, Slot).where(SLOTS.c.strategy_id == strategy_id), Slot)
+        self._live = Question(
+            self._newest.where(ROLLOUTS.c.state == RolloutState.COMPLETED).limit(1), Rollout
+        )
+        self._recent = Question(self._newest.limit(sa.bindparam("limit", type_=sa.Integer)), Rollout)
+        self._heartbeat = Question(
+            sa.select(HEARTBEATS.c.at, HEARTBEATS.c.data).where(
+                HEARTBEATS.c.strategy_id == strategy_id,
+                HEARTBEATS.c.component == sa.bindparam("component", type_=HEARTBEATS.c.component.type),
+            ),
+            lambda at, data: (at, data),
         )
         self._routing = _routing(strategy_id)
 
     def routes(self) -> Sequence[Route]:
         with reading(self._engine) as connection:
-            return [Route(*row) for row in connection.execute(self._routes)]
+            return self._routes.all(connection)
 
     def routing(self, instrument: str) -> Routing | None:
         with reading(self._engine) as connection:
@@ -83,19 +99,16 @@ class SqlDeploymentRecords:
         )
 
     def slots(self) -> Mapping[Color, Slot]:
-        query = _select(SLOTS, Slot).where(SLOTS.c.strategy_id == self._strategy_id)
         with reading(self._engine) as connection:
-            return {row.color: Slot(*row) for row in connection.execute(query)}
+            return {slot.color: slot for slot in self._slots.all(connection)}
 
     def active(self) -> Rollout | None:
         with reading(self._engine) as connection:
             return self._find_active(connection)
 
     def live(self) -> Rollout | None:
-        query = self._newest.where(ROLLOUTS.c.state == RolloutState.COMPLETED).limit(1)
         with reading(self._engine) as connection:
-            found = connection.execute(query).first()
-        return None if found is None else Rollout(*found)
+            return self._find_live(connection)
 
     def find(self, rollout_id: str) -> Rollout:
         with reading(self._engine) as connection:
@@ -103,7 +116,7 @@ class SqlDeploymentRecords:
 
     def recent(self, limit: int = 10) -> Sequence[Rollout]:
         with reading(self._engine) as connection:
-            return [Rollout(*row) for row in connection.execute(self._newest.limit(limit))]
+            return self._recent.all(connection, limit=limit)
 
     def stages(self, rollout_id: str) -> Sequence[StageRecord]:
         table = ROLLOUT_STAGES
@@ -123,6 +136,7 @@ class SqlDeploymentRecords:
             if not insert_new(connection, ROLLOUTS, _row(first) | {"number": (last or 0) + 1}):
                 active = Rollout(*connection.execute(self._active).one())
                 raise refuse_while(active, f"a rollout of {first.version}")
+            require_planned_on(self._find_live(connection), first)
             record_event(connection, event_of_revision(event, first))
             return first
 
@@ -211,12 +225,8 @@ class SqlDeploymentRecords:
             put_all(connection, HEARTBEATS, [row])
 
     def heartbeat(self, component: str) -> tuple[datetime, Mapping[str, object]] | None:
-        query = sa.select(HEARTBEATS.c.at, HEARTBEATS.c.data).where(
-            HEARTBEATS.c.strategy_id == self._strategy_id, HEARTBEATS.c.component == component
-        )
         with reading(self._engine) as connection:
-            found = connection.execute(query).first()
-        return None if found is None else (found.at, found.data)
+            return self._heartbeat.first(connection, component=component)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Connection]:
@@ -233,6 +243,9 @@ class SqlDeploymentRecords:
         if found is None:
             raise NotFound(f"expected a rollout of {self._strategy_id}, was {rollout_id!r}")
         return found
+
+    def _find_live(self, connection: Connection) -> Rollout | None:
+        return self._live.first(connection)
 
     def _find_active(self, connection: Connection) -> Rollout | None:
         found = connection.execute(self._active).first()

@@ -9,19 +9,16 @@ statement was, and JSON columns refuse NaN, which PostgreSQL could not store.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
 
-from autotrader.db.bulk import execute_many, prepare
 from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, Unreachable
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -125,69 +122,6 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection.execution_options(autotrader_reading=True)
 
 
-def insert_new(connection: Connection, table: sa.Table, row: Mapping[str, object]) -> bool:
-    """Insert the row; False if one of its unique keys is there already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(dict(row)).on_conflict_do_nothing()
-    # Asked for by RETURNING: the row count of an insert is not the same thing in all drivers.
-    return connection.execute(statement.returning(sa.literal(1))).first() is not None
-
-
-def put_all(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert the rows, each in place of the one of its primary key; all name the same columns."""
-    if rows:
-        execute_many(connection, _put(connection.dialect.name, table, tuple(rows[0])), table, rows)
-
-
-def prepare_put(connection: Connection, table: sa.Table, columns: Sequence[str]) -> None:
-    """Do beforehand what the first `put_all` of rows of these columns takes long for."""
-    prepare(connection, _put(connection.dialect.name, table, tuple(columns)), table, columns)
-
-
-def prepare_insert(connection: Connection, table: sa.Table, columns: Sequence[str]) -> None:
-    """As `prepare_put`, for `insert_all_new`."""
-    prepare(connection, _insert(connection.dialect.name, table), table, columns)
-
-
-@functools.cache
-def _put(dialect_name: str, table: sa.Table, columns: tuple[str, ...]) -> sa.Executable:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    keys = [column.name for column in table.primary_key]
-    statement = dialect.insert(table)
-    replaced = {name: statement.excluded[name] for name in columns if name not in keys}
-    upsert: sa.Executable = statement.on_conflict_do_update(index_elements=keys, set_=replaced)
-    return upsert
-
-
-def insert_all_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert the rows, but for those of which a unique key is there already."""
-    if rows:
-        execute_many(connection, _insert(connection.dialect.name, table), table, rows)
-
-
-@functools.cache
-def _insert(dialect_name: str, table: sa.Table) -> sa.Executable:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    statement: sa.Executable = dialect.insert(table).on_conflict_do_nothing()
-    return statement
-
-
-def insert_or_set_once(
-    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, object]], when: str, *what: str
-) -> None:
-    """Insert the rows; of one that is there, set these columns unless `when`, one of them, was set before."""
-    if not rows:
-        return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key),
-        set_={name: statement.excluded[name] for name in (when, *what)},
-        where=table.c[when].is_(None),
-    )
-    connection.execute(statement, [dict(row) for row in rows])
-
-
 def _to_json(value: object) -> str:
     return json.dumps(value, allow_nan=False)
 
@@ -204,18 +138,27 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     reads = connection.get_execution_options().get("autotrader_reading", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    driver: Any = connection.connection.driver_connection
+    # By the driver itself: SQLAlchemy takes longer for it than SQLite, and transactions are short.
+    try:
+        driver.execute("BEGIN" if reads else "BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        raise (outage(error, connection.engine) or error) from error
 
 
 def _translate(context: ExceptionContext) -> None:
-    error = context.original_exception
-    where = context.engine.url.render_as_string() if context.engine else "the database"
-    replacement = _meaning(error, where, disconnected=context.is_disconnect)
+    if context.is_pre_ping:
+        return  # the pool replaces the connection: nobody's statement has failed
+    replacement = outage(context.original_exception, context.engine, disconnected=context.is_disconnect)
     if replacement:
-        raise replacement from error
+        raise replacement from context.original_exception
 
 
-def _meaning(error: BaseException, where: str, *, disconnected: bool) -> AutotraderError | None:
+def outage(
+    error: BaseException, engine: Engine | None, *, disconnected: bool = False
+) -> AutotraderError | None:
+    """What a driver's error says of the database as a whole; None where the statement is at fault."""
+    where = engine.url.render_as_string() if engine else "the database"
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
         if code in _SQLITE_DAMAGE:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
 from autotrader.command import to_plain
-from autotrader.db.engine import insert_all_new, insert_new, reading
-from autotrader.db.rows import row_of
+from autotrader.db.engine import reading
+from autotrader.db.inserts import insert_all_new, insert_new
+from autotrader.db.questions import Question
+from autotrader.db.rows import row_of, select_fields
+from autotrader.db.statements import Executes
 from autotrader.db.tables import EVENTS
 from autotrader.ports.events import Event, EventType
 
@@ -36,42 +41,62 @@ class SqlEventLog:
         limit: int = 100,
         offset: int = 0,
     ) -> Sequence[Event]:
-        query = sa.select(EVENTS).order_by(EVENTS.c.at.desc(), EVENTS.c.id.desc()).limit(limit).offset(offset)
-        if type is not None:
-            query = query.where(EVENTS.c.type == type.value)
-        if severity is not None:
-            query = query.where(EVENTS.c.severity == severity)
-        if instrument is not None:
-            query = query.where(EVENTS.c.instrument == instrument)
-        if start is not None:
-            query = query.where(EVENTS.c.at >= start)
-        if end is not None:
-            query = query.where(EVENTS.c.at < end)
+        given = {"type": type, "severity": severity, "instrument": instrument, "start": start, "end": end}
+        question = _recent(tuple(name for name, value in given.items() if value is not None))
         with reading(self._engine) as connection:
-            return [_event(row) for row in connection.execute(query).mappings()]
+            return question.all(connection, limit=limit, offset=offset, **given)
 
     def counts(self, start: datetime, end: datetime) -> Mapping[tuple[EventType, str], int]:
-        kind = (EVENTS.c.type, EVENTS.c.severity)
-        query = sa.select(*kind, sa.func.count()).where(EVENTS.c.at >= start, EVENTS.c.at < end)
         with reading(self._engine) as connection:
-            found = connection.execute(query.group_by(*kind)).all()
-        return {(EventType(type_), severity): count for type_, severity, count in found}
+            return dict(_COUNTS.all(connection, start=start, end=end))
 
 
-def record_events(connection: Connection, events: Sequence[Event]) -> None:
+def record_events(connection: Executes, events: Sequence[Event]) -> None:
     """Append several within a transaction, but for those of which the key is there already."""
     insert_all_new(connection, EVENTS, [_row(event) for event in events])
 
 
-def record_event(connection: Connection, event: Event) -> bool:
+def record_event(connection: Executes, event: Event) -> bool:
     """Append within a transaction, for a change that is told if and only if it is made."""
     return insert_new(connection, EVENTS, _row(event))
 
 
 def _row(event: Event) -> dict[str, object]:
-    return row_of(event) | {"type": event.type.value, "data": to_plain(event.data)}
+    # PostgreSQL's text has no NUL: an error message that has one must not keep its event from being told.
+    message = event.message.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return row_of(event) | {"type": event.type.value, "message": message, "data": to_plain(event.data)}
 
 
-def _event(row: sa.RowMapping) -> Event:
-    fields = {k: v for k, v in row.items() if k != "id"}
-    return Event(**fields | {"type": EventType(row["type"])})
+_SINCE = EVENTS.c.at >= sa.bindparam("start", type_=EVENTS.c.at.type)
+_UNTIL = EVENTS.c.at < sa.bindparam("end", type_=EVENTS.c.at.type)
+_COUNTS = Question(
+    sa.select(EVENTS.c.type, EVENTS.c.severity, sa.func.count())
+    .where(_SINCE, _UNTIL)
+    .group_by(EVENTS.c.type, EVENTS.c.severity),
+    lambda type, severity, count: ((EventType(type), severity), count),
+)
+
+
+@functools.cache
+def _recent(which: tuple[str, ...]) -> Question[Event]:
+    """Newest first; `which` of the bounds there are: type, severity, instrument, start, end."""
+    events = EVENTS.c
+    bounds: dict[str, sa.ColumnElement[bool]] = {
+        "type": events.type == sa.bindparam("type", type_=sa.Text),
+        "severity": events.severity == sa.bindparam("severity", type_=sa.Text),
+        "instrument": events.instrument == sa.bindparam("instrument", type_=sa.Text),
+        "start": _SINCE,
+        "end": _UNTIL,
+    }
+    return Question(
+        select_fields(EVENTS, Event)
+        .where(*(bounds[name] for name in which))
+        .order_by(events.at.desc(), events.id.desc())
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .offset(sa.bindparam("offset", type_=sa.Integer)),
+        _event,
+    )
+
+
+def _event(key: str, type: str, *rest: Any) -> Event:
+    return Event(key, EventType(type), *rest)

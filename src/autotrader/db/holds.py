@@ -8,7 +8,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from autotrader.db.engine import insert_new, reading
+from autotrader.db.engine import reading
+from autotrader.db.inserts import insert_new
 from autotrader.db.tables import HOLDS
 from autotrader.domain.errors import NotFound
 from autotrader.domain.instruments import InstrumentId

@@ -9,16 +9,17 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Dialect
 
 from autotrader.db.rows import select_fields
+from autotrader.db.statements import Executes, execute_one, prepare
 from autotrader.db.trading_rules import refuse_lost
 from autotrader.db.trading_tables import LEASES
 from autotrader.ports.trading import Lease
 
 _OF_ACCOUNT = LEASES.c.account == sa.bindparam("of_account")
 _HELD = sa.and_(_OF_ACCOUNT, LEASES.c.token == sa.bindparam("held"), LEASES.c.released.is_(False))
-_NEWEST = select_fields(LEASES, Lease).where(_OF_ACCOUNT)
+NEWEST = select_fields(LEASES, Lease).where(_OF_ACCOUNT)
 # Locked until the transaction ends: nobody is given a token between the check and the commit.
 _FENCE = sa.select(LEASES.c.token).where(_HELD).with_for_update()
 _PROLONG = sa.update(LEASES).where(_HELD)
@@ -58,14 +59,18 @@ def give_back(connection: Connection, lease: Lease, now: datetime) -> None:
     connection.execute(_GIVE_BACK, _parameters(lease) | {"expires_at": now})
 
 
-def require_held(connection: Connection, lease: Lease) -> None:
-    """Raise Refused if the lease is lost, and keep it from being lost until the transaction ends."""
-    if connection.execute(_FENCE, _parameters(lease)).first() is None:
-        raise refuse_lost(lease, newest(connection, lease.account))
+def prepare_is_held(dialect: Dialect) -> None:
+    """Do beforehand what the first `is_held` takes long for."""
+    prepare(dialect, _FENCE, ())
+
+
+def is_held(connection: Executes, lease: Lease) -> bool:
+    """Whether the lease is not lost; it cannot be until the transaction ends."""
+    return execute_one(connection, _FENCE, _parameters(lease)).fetchone() is not None
 
 
 def newest(connection: Connection, account: str) -> Lease | None:
-    found = connection.execute(_NEWEST, {"of_account": account}).first()
+    found = connection.execute(NEWEST, {"of_account": account}).first()
     return None if found is None else Lease(*found)
 
 

@@ -63,3 +63,19 @@ def refuse_while(active: Rollout, wish: str) -> Refused:
         f"{active.stage} ({active.state}), requested by {active.requested_by} at "
         f"{active.created_at:%Y-%m-%d %H:%M:%S} UTC: wait for its end, or roll it back"
     )
+
+
+def require_planned_on(live: Rollout | None, rollout: Rollout) -> None:
+    """Raise Refused if another version has become live since the rollout was planned."""
+    planned = rollout.previous_version
+    found = None if live is None else f"{live.version} on {live.candidate}"
+    as_planned = (
+        planned is None
+        if live is None
+        else (planned, rollout.candidate) == (live.version, live.candidate.other)
+    )
+    if not as_planned:
+        raise Refused(
+            f"expected {planned or 'nothing'} to be live for a rollout of {rollout.version} on "
+            f"{rollout.candidate}, was {found or 'nothing'}: somebody switched meanwhile, look and ask again"
+        )

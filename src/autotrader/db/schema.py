@@ -6,6 +6,7 @@ after run on one database. So a database that is ahead of this code is fine, and
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,9 +16,14 @@ from autotrader.db.engine import reading
 from autotrader.db.locks import exclusive
 
 # Newest revision in `migrations/versions`; numbered, so that text order is age.
-HEAD = "0004"
+HEAD = "0007"
+# Newest one that changes the trial ledger's table: the ledger is a database of its own, which only training
+# opens, and may be behind the others for as long as nothing was changed in it.
+LEDGER_HEAD = "0001"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+# `alembic.op` is one for all threads: of two migrations at once each would work in the other's database.
+_ALEMBIC = threading.Lock()
 
 
 def revision(engine: Engine) -> str | None:
@@ -33,7 +39,8 @@ def migrate(engine: Engine) -> None:
     with exclusive(engine, "migration"), engine.begin() as connection:
         # Asked again: another process may have done it while we waited.
         if not _is_current(_revision(connection)):
-            _upgrade(connection)
+            with _ALEMBIC:
+                _upgrade(connection)
 
 
 def _is_current(found: str | None) -> bool:

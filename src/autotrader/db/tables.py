@@ -1,14 +1,19 @@
-"""The tables, as the newest migration leaves them; those of the trader are in `trading_tables`."""
+"""The tables, as the newest migration leaves them.
+
+Those of the trader are in `trading_tables`, those of alerts in `alert_tables`, of jobs in `job_tables`.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from autotrader.db import trading_tables  # noqa: F401 - METADATA is of all tables
+from autotrader.db import alert_tables, job_tables, trading_tables  # noqa: F401 - METADATA is of all tables
 from autotrader.db.columns import METADATA as METADATA
 from autotrader.db.columns import Json, Serial, Utc, Word, required
 from autotrader.domain.rollout import Color, Outcome, RolloutState, Stage
 from autotrader.ports.deployment import SlotState
+
+_RAISING = sa.text("type IN ('ALERT', 'RISK', 'RECOVERY', 'DEPLOYMENT', 'BACKUP')")
 
 EVENTS = sa.Table(
     "events",
@@ -25,6 +30,8 @@ EVENTS = sa.Table(
     sa.UniqueConstraint("key"),
     sa.Index(None, "at"),
     sa.Index(None, "type", "at"),
+    # What may raise an alert: few among many.
+    sa.Index("ix_events_raising", "id", sqlite_where=_RAISING, postgresql_where=_RAISING),
 )
 
 HOLDS = sa.Table(

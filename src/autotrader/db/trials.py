@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from autotrader.command import to_plain
-from autotrader.db.engine import insert_new, reading
+from autotrader.db.engine import reading
+from autotrader.db.inserts import insert_new
 from autotrader.db.tables import TRIALS
 from autotrader.domain.bars import require_utc
 from autotrader.ports.trials import Trial

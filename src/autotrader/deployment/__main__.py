@@ -3,6 +3,7 @@
 from autotrader import command
 
 VERBS = {
+    "check_agreement": "autotrader.deployment.check_agreement:check_agreement",
     "deploy": "autotrader.deployment.deploy:deploy",
     "emergency_rollback": "autotrader.deployment.emergency_rollback:emergency_rollback",
     "get_status": "autotrader.deployment.get_status:get_status",

@@ -20,7 +20,7 @@ from autotrader.deployment import transitions
 from autotrader.deployment.projection import Projection
 from autotrader.deployment.transitions import Change, Scope
 from autotrader.domain.errors import AutotraderError, Unreachable
-from autotrader.domain.rollout import PROFILES, Outcome, RolloutState, Stage, next_stage
+from autotrader.domain.rollout import PROFILES, Color, Outcome, RolloutState, Stage, next_stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout, Slot, SlotState
 
@@ -32,6 +32,8 @@ BEAT_SECONDS = 2.0
 # How often the colours that should run are asked whether they do.
 PULSE_SECONDS = 2.0
 CLEANING_SECONDS = 3600.0
+# A colour that could not be stopped is tried again after this long.
+STOP_SECONDS = 5.0
 # A watch that is over and undecided goes on for this share of its time, and for so many seconds at
 # least, before a person is asked.
 PATIENCE = 0.5
@@ -115,6 +117,8 @@ class Controller:
         self._next_beat = 0.0
         self._next_pulse = 0.0
         self._next_cleaning = 0.0
+        self._next_stop = 0.0
+        self._unstopped: str | None = None
 
     def tick(self) -> None:
         """Do what is due.
@@ -127,11 +131,11 @@ class Controller:
         rollout = self._records.active()
         self._beat(rollout)
         self._revive_what_died(rollout)
+        self._projection.converge()
         if rollout is None:
             self._watch.end()
             self._stop_what_was_kept_warm()
             self._forget_old_pairs()
-            self._projection.converge()
             return
         match rollout.state:
             case RolloutState.WORKING if rollout.stage_outcome is None:
@@ -299,7 +303,8 @@ class Controller:
         self._watch.end()
         if self._work.is_busy:  # it might start after it was stopped
             return
-        self._target.stop(rollout.candidate)
+        if not self._stop(rollout.candidate):
+            return
         change = transitions.rolled_back(rollout, self._records.slots(), actor=ACTOR, at=self._clock.now())
         if self._apply(rollout, change):
             self._projection.converge(now=True)
@@ -324,10 +329,24 @@ class Controller:
         now = self._clock.now()
         owners = {route.color for route in self._records.routes()}
         for color, slot in self._records.slots().items():
-            if slot.warm_until is not None and slot.warm_until <= now and color not in owners:
-                self._target.stop(color)
+            is_due = slot.warm_until is not None and slot.warm_until <= now and color not in owners
+            if is_due and self._stop(color):
                 reason = f"{slot.version} was kept warm until {slot.warm_until:%F %T} UTC"
                 self._records.set_slot(transitions.empty(color, reason=reason, actor=ACTOR, at=now))
+
+    def _stop(self, color: Color) -> bool:
+        """Whether it could be stopped: traffic is elsewhere already, so that it can wait."""
+        if self._clock.monotonic() < self._next_stop:
+            return False
+        try:
+            self._target.stop(color)
+        except AutotraderError as error:
+            self._next_stop = self._clock.monotonic() + STOP_SECONDS
+            self._unstopped = f"{color}: {error}"
+            log.error("a colour could not be stopped", color=color.value, reason=str(error))
+            return False
+        self._unstopped = None
+        return True
 
     def _forget_old_pairs(self) -> None:
         if self._clock.monotonic() < self._next_cleaning:
@@ -357,6 +376,5 @@ class Controller:
             return
         self._next_beat = self._clock.monotonic() + BEAT_SECONDS
         doing = "idle" if rollout is None else f"{rollout.version}: {rollout.stage.value}"
-        self._records.beat(
-            COMPONENT, self._clock.now(), {"doing": doing, "pending": list(self._projection.pending)}
-        )
+        pending = [*self._projection.pending, *filter(None, (self._unstopped,))]
+        self._records.beat(COMPONENT, self._clock.now(), {"doing": doing, "pending": pending})

@@ -8,12 +8,13 @@ from autotrader import command
 from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
+from autotrader.deployment.projection import Projection, converged
 from autotrader.deployment.report import StageLine, lines_of
 from autotrader.deployment.switching import scope_of
 from autotrader.domain.errors import ExitCode
 from autotrader.domain.rollout import FAST, PROFILES, STANDARD, Outcome, Stage
 from autotrader.ports.clock import WallClock
-from autotrader.ports.deployment import DeploymentRecords
+from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
 from autotrader.ports.registry import ModelRegistry
 
 
@@ -31,9 +32,11 @@ def deploy(
     reason: str = "asked for by hand",
     wait: bool = True,
     timeout_seconds: float = 6 * 3600.0,
+    rollout_id: str | None = None,
     settings: Settings,
     records: DeploymentRecords,
     registry: ModelRegistry,
+    target: DeploymentTarget,
     clock: WallClock,
 ) -> command.Result:
     """Roll a version out: checks, green up, tests, shadow, canary, 25, 50, 100 %, live.
@@ -53,6 +56,8 @@ def deploy(
         Wait for the end and show each stage's verdict.
     timeout_seconds : float
         How long to wait.
+    rollout_id : str or None
+        Names the rollout: asked for again under the same name, it goes on, and none is begun.
     """
     model = settings.strategy.strategy_id
     found = requests.deployable(registry, model, version)
@@ -65,6 +70,7 @@ def deploy(
         reason=reason,
         actor=operator(),
         now=clock.now(),
+        rollout_id=rollout_id,
     )
     if not wait:
         begun = {"rollout": rollout.id, "version": rollout.version}
@@ -81,8 +87,9 @@ def deploy(
         "reason": end.reason,
         "stages": stages,
     }
-    passed = end.outcome is Outcome.PASS
-    return command.Result(data, text, ExitCode.DONE if passed else ExitCode.FAILED)
+    if end.outcome is not Outcome.PASS:
+        return command.Result(data, text, ExitCode.FAILED)
+    return converged(Projection(records, registry, clock, target=target, model=model), data, text)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ class DeploymentStatus:
         The newest that is over.
     controller : str
         `at work`, or since when it is silent.
+    pending : sequence of str
+        What the controller, when last heard of, had yet to bring about: in the registry, at the front
+        door, in a colour.
     """
 
     active_color: Color | None
@@ -64,6 +67,7 @@ class DeploymentStatus:
     slots: Mapping[str, Slot]
     health: Mapping[str, SlotHealth]
     controller: str
+    pending: Sequence[str]
 
 
 def status_of(records: DeploymentRecords, target: DeploymentTarget, now: datetime) -> DeploymentStatus:
@@ -87,6 +91,7 @@ def status_of(records: DeploymentRecords, target: DeploymentTarget, now: datetim
             if slot.state is not SlotState.EMPTY
         },
         controller=_controller(records, now),
+        pending=_pending(records),
     )
 
 
@@ -123,6 +128,7 @@ def render(status: DeploymentStatus) -> str:
         + (f", supervised until {route.green_until:%T}" if route.green_until else "")
         for route in status.routes
     ]
+    lines += [f"pending     {what}" for what in status.pending]
     return "\n".join([*lines, f"controller  {status.controller}"])
 
 
@@ -138,6 +144,12 @@ def _route(route: Route, slots: Mapping[Color, Slot], now: datetime) -> Instrume
         since=route.changed_at,
         by=route.changed_by,
     )
+
+
+def _pending(records: DeploymentRecords) -> tuple[str, ...]:
+    heard = records.heartbeat("controller")
+    pending = () if heard is None else heard[1].get("pending", ())
+    return tuple(map(str, pending)) if isinstance(pending, list | tuple) else ()
 
 
 def _controller(records: DeploymentRecords, now: datetime) -> str:

@@ -1,13 +1,20 @@
-"""The registry shows what the deployment record says: aliases and statuses, converged until they agree."""
+"""Registry and front door show what the deployment record says, converged until they agree.
+
+The registry by aliases and statuses, the front door by whom callers get that name no colour.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
-from autotrader.domain.errors import AutotraderError, NotFound
-from autotrader.domain.rollout import RolloutState, Stage
+from autotrader import command
+from autotrader.domain.errors import AutotraderError, ExitCode, NotFound
+from autotrader.domain.rollout import Color, RolloutState, Stage
 from autotrader.ports.clock import WallClock
-from autotrader.ports.deployment import DeploymentRecords, Rollout
+from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout
+from autotrader.ports.events import Event, EventLog, EventType
 from autotrader.ports.registry import (
     Alias,
     AliasChange,
@@ -24,43 +31,110 @@ EVERY_SECONDS = 5.0
 
 
 class Projection:
-    """Of one strategy's deployment into the model registry.
+    """Of one strategy's deployment into the model registry and onto the front door.
+
+    Parameters
+    ----------
+    events : EventLog or None
+        Told once of each change by hand that was put back. Only one that converges again and again can
+        tell such a change from what is not shown yet: commands have none.
 
     Attributes
     ----------
     pending : tuple of str
-        What the registry does not show yet, and why; empty when all agree.
+        What they do not show yet, and why; empty when all agree.
     """
 
     def __init__(
-        self, records: DeploymentRecords, registry: ModelRegistry, clock: WallClock, *, model: str
+        self,
+        records: DeploymentRecords,
+        registry: ModelRegistry,
+        clock: WallClock,
+        *,
+        target: DeploymentTarget,
+        model: str,
+        events: EventLog | None = None,
     ) -> None:
         self._records = records
         self._registry = registry
         self._clock = clock
+        self._target = target
         self._model = model
+        self._events = events
         self._next = 0.0
+        self._shown: Color | None = None
+        self._changed_by_hand: Event | None = None
         self.pending: tuple[str, ...] = ()
 
     def converge(self, *, now: bool = False) -> None:
-        """Make the registry agree, at most every few seconds unless asked for at once.
+        """Make them agree, at most every few seconds unless asked for at once.
 
-        A registry that cannot be reached, or that refuses, holds nothing up: traffic has moved
-        already, and what is missing stays in `pending`.
+        One that cannot be reached, or that refuses, holds nothing up: traffic has moved already, and
+        what is missing stays in `pending`.
         """
         if not now and self._clock.monotonic() < self._next:
             return
         self._next = self._clock.monotonic() + EVERY_SECONDS
-        try:
-            found = self._differences()
-            if found.changes:
-                reason = "; ".join(found.reasons)
-                self._registry.change(self._model, found.changes, reason=reason, actor=ACTOR)
-        except AutotraderError as error:
-            self.pending = (f"registry: {error}",)
-            log.warning("registry does not agree yet", reason=str(error))
+        pending = []
+        for what, show in (("front door", self._show_at_front_door), ("registry", self._show_in_registry)):
+            try:
+                show()
+            except AutotraderError as error:
+                pending.append(f"{what}: {error}")
+                log.warning("does not agree yet", what=what, reason=str(error))
+        self.pending = tuple(pending)
+
+    def disagreements(self) -> tuple[str, ...]:
+        """What registry and front door do not show; asked, and nothing is changed.
+
+        Raises
+        ------
+        AutotraderError
+            If one of them cannot be asked.
+        """
+        live = self._records.live()
+        sent = None if live is None else self._target.sends_elsewhere(live.candidate)
+        door = () if live is None or sent is None else (_sent_elsewhere(live, sent),)
+        return (*door, *map(_told, self._differences().changes))
+
+    def _show_in_registry(self) -> None:
+        found = self._differences()
+        if found.changes:
+            reason = "; ".join(found.reasons)
+            self._registry.change(self._model, found.changes, reason=reason, actor=ACTOR)
+
+    def _show_at_front_door(self) -> None:
+        """Callers that name no colour get what is live, whatever a rollout has taken on."""
+        live = self._records.live()
+        if live is None:
             return
-        self.pending = ()
+        color = live.candidate
+        sent = self._target.sends_elsewhere(color)
+        if sent is not None:
+            if self._shown is color:
+                self._tell_of_change_by_hand(live, sent)
+            self._target.point(color)
+            log.info("front door points at", color=color.value, version=live.version, was=sent)
+        self._shown = color
+        self._changed_by_hand = None
+
+    def _tell_of_change_by_hand(self, live: Rollout, sent: str) -> None:
+        """Once, though it may take several tries until it is put back."""
+        if self._changed_by_hand is None:
+            now = self._clock.now()
+            self._changed_by_hand = Event(
+                key=f"front-door-changed-{live.id}-{now.isoformat()}",
+                type=EventType.DEPLOYMENT,
+                severity="warning",
+                message=f"callers that name no colour were sent to {sent} by hand: they are sent back to"
+                f" {live.version} on {live.candidate}",
+                actor=ACTOR,
+                at=now,
+                data={"live": live.version, "color": live.candidate.value, "was": sent},
+            )
+            log.warning(self._changed_by_hand.message)
+        if self._events is not None:
+            self._events.record(self._changed_by_hand)
 
     def _differences(self) -> _Differences:
         live, last = self._records.live(), next(iter(self._records.recent(1)), None)
@@ -74,6 +148,16 @@ class Projection:
             case RolloutState.ROLLING_BACK | RolloutState.ROLLED_BACK if last:
                 _show_taken_back(found, last)
         return found
+
+
+def converged(projection: Projection, data: Mapping[str, object], text: str) -> command.Result:
+    """The result of a command that moved traffic: exit code 3 says what does not show it yet."""
+    projection.converge(now=True)
+    pending = projection.pending
+    if pending:
+        text = f"{text}\nstill to do: {'; '.join(pending)}"
+    code = ExitCode.UNREACHABLE if pending else ExitCode.DONE
+    return command.Result({**data, "pending": pending}, text, code)
 
 
 class _Differences:
@@ -120,6 +204,20 @@ class _Differences:
 
 _NONE: frozenset[ModelStatus] = frozenset()
 _SETTLED = DEAD | {ModelStatus.ARCHIVED}
+
+
+def _sent_elsewhere(live: Rollout, sent: str) -> str:
+    return f"front door: callers that name no colour go to {sent}, not all to {live.candidate} yet"
+
+
+def _told(change: StatusChange | AliasChange) -> str:
+    match change:
+        case StatusChange(version, status):
+            return f"registry: {version} is not {status} yet"
+        case AliasChange(alias, None):
+            return f"registry: {alias} still points at a version"
+        case AliasChange(alias, version):
+            return f"registry: {alias} does not point at {version} yet"
 
 
 def _show_live(found: _Differences, live: Rollout, candidate: str | None) -> None:

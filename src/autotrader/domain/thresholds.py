@@ -246,6 +246,7 @@ class ApiThresholds:
     # A quiet stream says that it lives, and its token is looked at again.
     stream_heartbeat_seconds: float = 15.0
     body_bytes: int = 16_384  # of a request: a reason, and room
+    webhook_bytes: int = 1_048_576  # of an Alertmanager's: a thousand alerts of 1 kB
 
 
 API = ApiThresholds()
@@ -411,6 +412,120 @@ DEGRADATION = (
     ),
 )
 
+# ---------------------------------------------------------------------------------- alerts
+
+
+@dataclass(frozen=True, slots=True)
+class AlertThresholds:
+    """Of the rules in `domain/alert_rules.py`, where no section above has the number already.
+
+    Shares are fractions of 1. "Ours" is our judgement, on what it says.
+    """
+
+    # How long it must last before somebody is told.
+    system_down: timedelta = timedelta(minutes=2)  # contract
+    service_down: timedelta = timedelta(minutes=1)  # ours: a restart takes 10 s, a deployment none
+    error_rate: timedelta = timedelta(minutes=5)  # contract
+    latency: timedelta = timedelta(minutes=10)  # contract
+    component_unhealthy: timedelta = timedelta(minutes=2)  # contract
+    low_win_rate: timedelta = timedelta(hours=4)  # contract
+    low_confidence: timedelta = timedelta(hours=2)  # contract
+    job_failures: timedelta = timedelta(minutes=15)  # contract
+    saturation: timedelta = timedelta(minutes=5)  # ours: training is meant to fill a processor for a while
+    exporter_silence: timedelta = timedelta(minutes=1)  # ours: four scrapes, so that a lost one is none
+
+    rate_window: timedelta = timedelta(minutes=5)  # ours: thirty scrapes; shorter ones are noise
+    job_window: timedelta = timedelta(minutes=30)  # ours: jobs come one in minutes
+    count_window: timedelta = timedelta(hours=1)  # ours: of what is counted, such as dead letters
+
+    api_p95_seconds: float = 1.0  # contract
+    query_p95_seconds: float = 1.0  # contract
+    api_requests_per_second: float = 1_000.0  # contract
+    pipeline_failures: int = 3  # contract: runs in a row
+    deployment_failure: timedelta = timedelta(hours=1)  # ours: told for so long after a failed deployment
+    win_rate: float = 0.50  # contract
+    queue_length: int = 100  # contract
+    dead_letters: int = 10  # contract; within `count_window`
+    job_failure_share: float = 0.10  # contract
+    backtest_failure_share: float = 0.20  # contract
+    backtest_seconds: float = 3_600.0  # contract
+    worker_silence: timedelta = timedelta(minutes=2)  # contract
+    backup_age: timedelta = timedelta(hours=26)  # contract: a daily one, and two hours to make it
+    connections_warning: float = 0.80  # contract
+    connections_critical: float = 0.95  # contract
+    redis_memory: float = 0.90  # contract
+    cpu: float = 0.80  # contract
+    memory: float = 0.85  # contract
+
+    # Between two notices of what still holds.
+    critical_repeat: timedelta = timedelta(minutes=5)  # contract
+    warning_repeat: timedelta = timedelta(hours=1)  # contract
+    info_repeat: timedelta = timedelta(hours=24)  # ours: a mail a day is a reminder, more is noise
+    # A notice leaves within `for` and 30 s (contract): a scrape, an evaluation, and the wait for others
+    # of its group, before the first notice or after it.
+    scrape: timedelta = timedelta(seconds=10)
+    evaluation: timedelta = timedelta(seconds=10)
+    group_wait: timedelta = timedelta(seconds=5)
+    group_interval: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class BurnRate:
+    """An error budget of 30 days that is used up so many times too fast, in both windows.
+
+    The long window says that it matters, the short one that it still goes on.
+    """
+
+    factor: float
+    long: timedelta
+    short: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLevelThresholds:
+    """Service levels over 30 days, and how fast a budget may be used before somebody is told."""
+
+    window: timedelta = timedelta(days=30)
+    availability: float = 0.999  # contract; of answered requests
+    prediction_latency: float = 0.99  # contract: p99, within `CANARY.latency_seconds`
+    data_freshness: float = 0.99  # ours: of the time, within `FRESHNESS.pipeline_warning`
+    pipeline_success: float = 0.95  # ours: of runs; one failure in three weeks of a daily one
+    # Source: Beyer et al., The Site Reliability Workbook (Google, 2018), chapter 5, "Recommended
+    # parameters for an SLO-based alerting configuration": 2 % of the budget in an hour, 5 % in six, 10 % in
+    # three days; the short windows are a twelfth.
+    fast: tuple[BurnRate, ...] = (
+        BurnRate(14.4, timedelta(hours=1), timedelta(minutes=5)),
+        BurnRate(6.0, timedelta(hours=6), timedelta(minutes=30)),
+    )
+    slow: tuple[BurnRate, ...] = (BurnRate(1.0, timedelta(days=3), timedelta(hours=6)),)
+
+
+ALERTS = AlertThresholds()
+SERVICE_LEVELS = ServiceLevelThresholds()
+
+# ------------------------------------------------------------------------------- dashboards
+
+
+@dataclass(frozen=True, slots=True)
+class PanelThresholds:
+    """From where on a panel is yellow, and red; of what should be high, yellow, and green.
+
+    Source: contract, section 14, unless another is named. Shares are fractions of 1. Panels whose numbers
+    an alert or a gate has already take them from there.
+    """
+
+    cpu: tuple[float, float] = (0.70, 0.90)
+    memory: tuple[float, float] = (0.80, 0.95)
+    error_rate: tuple[float, float] = (0.005, CANARY.error_rate)
+    latency_seconds: tuple[float, float] = (0.100, CANARY.latency_seconds)
+    sharpe: tuple[float, float] = (1.5, GATES.sharpe)
+    win_rate: tuple[float, float] = (ALERTS.win_rate, GATES.win_rate)
+    drawdown: tuple[float, float] = (0.10, GATES.max_drawdown)
+    profit_factor: tuple[float, float] = (1.0, 1.5)  # ours: below 1 it loses; 1.5 leaves room for a bad month
+
+
+PANELS = PanelThresholds()
+
 # ----------------------------------------------------------------------------- daily summary
 
 
@@ -424,3 +539,93 @@ class DailySummaryThresholds:
 
 
 DAILY_SUMMARY = DailySummaryThresholds()
+
+
+@dataclass(frozen=True, slots=True)
+class WeeklyReportThresholds:
+    """What the report of the week shows and points at. Our judgement."""
+
+    alerts: int = 20  # open ones
+    rollouts: int = 20
+    features: int = 10  # that drifted
+    budget_left: float = 0.25  # of a service level's budget, below which it is pointed at
+
+
+WEEKLY_REPORT = WeeklyReportThresholds()
+
+# -------------------------------------------------------------------------- rollback by scripts
+
+# Contract 15 and the runbooks: what scripts/rollback_model_*.sh measure themselves against.
+ROLLBACK_TRAFFIC_SECONDS = 60
+ROLLBACK_SECONDS = 300
+
+# ----------------------------------------------------------------------------- disasters
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuityTargets:
+    """What a disaster may cost. Source: contract, section 15."""
+
+    rto: timedelta = timedelta(hours=4)  # until it runs again
+    rpo: timedelta = timedelta(hours=1)  # of data that is lost
+
+
+CONTINUITY = ContinuityTargets()
+
+# -------------------------------------------------------------------------- application alerts
+
+
+@dataclass(frozen=True, slots=True)
+class AlertingThresholds:
+    """How alerts of our own are told where no Alertmanager does it. Source: contract, section 13."""
+
+    suppress: timedelta = timedelta(minutes=15)  # contract; critical never
+    escalate_critical: timedelta = timedelta(minutes=5)  # contract: unacknowledged
+    escalate_others: timedelta = timedelta(hours=1)  # contract
+    # Ours: news, of which nobody can say that it is over.
+    info_open: timedelta = timedelta(hours=24)
+    # Ours: alerts of one name wait so long for others of it. Within the contract's 30 s.
+    group: timedelta = timedelta(seconds=20)
+    messages_per_minute: int = 20  # ours, of each channel: a person can read no more
+    listed_lines: int = 10  # of a message
+    # Ours: clocks of two machines differ by less; a larger step back is a clock that was set.
+    clock_tolerance: timedelta = timedelta(seconds=30)
+    smtp_attempts: int = 3  # contract
+    smtp_pause_seconds: float = 5.0  # contract
+    first_pause_seconds: float = 5.0  # then doubled
+    longest_pause_seconds: float = 300.0
+    attempts: int = 10  # 23 minutes; then the next channel is asked
+    # A process that dies while it sends: another one sends after so long. Above a channel's patience.
+    claim: timedelta = timedelta(seconds=60)
+    # Ours: Prometheus repeats for 15 minutes that an alert cleared. Who asks later is told nothing more.
+    relayed_silence: timedelta = timedelta(minutes=20)
+    # Ours: Alertmanager is told again within two minutes of what fires; a rule is evaluated in one.
+    relayed_settled: timedelta = timedelta(minutes=5)
+    end_repeated: timedelta = timedelta(minutes=15)  # ours: of our own alerts, as Prometheus does
+    # Of the process itself, which is heard of every ten seconds; a channel that works takes seconds.
+    delivery_silence: timedelta = timedelta(minutes=1)
+    delivery_backlog: timedelta = timedelta(minutes=10)
+
+
+ALERTING = AlertingThresholds()
+
+# ------------------------------------------------------------------------------ before production
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessThresholds:
+    """Of `scripts/production-check.sh`, where no section above has the number. Ours."""
+
+    stage_seconds: float = 20.0  # patience with a stage: a far venue's time-outs end before
+    answer_seconds: float = 5.0  # with one answer of a process
+    secret_characters: int = 12  # 72 bits of a random one in base64
+    # Binance refuses an order that is a second ahead of its clock, or older than its window of 3 s.
+    clock_skew_warning_seconds: float = 0.5
+    clock_skew_critical_seconds: float = 1.0
+    query_ms: float = 100.0  # of `SELECT 1`: 0.1 here, 2 over a network
+    rollout_patience: float = 2.0  # times what a stage may take
+    load_per_core: float = 2.0
+    open_files: int = 1_024  # Airflow's scheduler holds a few hundred
+
+
+READINESS = ReadinessThresholds()

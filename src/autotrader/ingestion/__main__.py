@@ -5,6 +5,8 @@ from autotrader import command
 VERBS = {
     "manual_fetch": "autotrader.ingestion.manual_fetch:manual_fetch",
     "rebuild": "autotrader.ingestion.rebuild:rebuild",
+    "restore": "autotrader.ingestion.restore:restore",
+    "swap_rebuilt": "autotrader.ingestion.swap_rebuilt:swap_rebuilt",
 }
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from pathlib import Path
 
 from autotrader.ingestion.staging import StagedPages, folder_of, write_entries
 from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import Archive, ArchiveEntry
+from autotrader.ports.places import Place
 
 ENTRIES = "archived.json"
 
@@ -25,7 +25,7 @@ class Archived:
     Attributes
     ----------
     entries : str
-        File that lists them.
+        Path or URI of the file that lists them.
     pages : int
     """
 
@@ -34,7 +34,7 @@ class Archived:
     pages: int
 
 
-def archive_staged(archive: Archive, assignment: Assignment, *, staging: Path) -> Archived:
+def archive_staged(archive: Archive, assignment: Assignment, *, staging: Place) -> Archived:
     """Store the assignment's staged pages and list them in order of their windows."""
     folder = folder_of(staging, assignment)
     pages = iter(StagedPages(folder))
@@ -45,7 +45,7 @@ def archive_staged(archive: Archive, assignment: Assignment, *, staging: Path) -
     return _listed(assignment, folder, entries)
 
 
-def find_archived(archive: Archive, assignment: Assignment, *, staging: Path) -> Archived:
+def find_archived(archive: Archive, assignment: Assignment, *, staging: Place) -> Archived:
     """List what the archive has of the assignment already, in order of arrival: for a reprocess."""
     entries = archive.entries(
         venue=assignment.venue,
@@ -66,7 +66,7 @@ def find_archived(archive: Archive, assignment: Assignment, *, staging: Path) ->
     return _listed(assignment, folder_of(staging, assignment), found)
 
 
-def _listed(assignment: Assignment, folder: Path, entries: list[ArchiveEntry]) -> Archived:
+def _listed(assignment: Assignment, folder: Place, entries: list[ArchiveEntry]) -> Archived:
     path = folder / ENTRIES
     write_entries(path, entries)
     return Archived(assignment, str(path), len(entries))

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from autotrader.data.bars import BarsReport, BarStore
 from autotrader.data.lake import Lake, LakeTable
 from autotrader.data.schemas import QUARANTINE
 from autotrader.ingestion.staging import StagedFrames
 from autotrader.ingestion.validate import Validated
+from autotrader.ports.places import Places
 
 QUARANTINE_KEY = ("ts", "sha256", "row")
 
@@ -40,12 +42,19 @@ def quarantine_table(lake: Lake) -> LakeTable:
 
 
 def commit_bars(
-    lake: Lake, bars: BarStore, loads: Sequence[Validated], *, seen_at: datetime | None = None
+    lake: Lake,
+    bars: BarStore,
+    loads: Sequence[Validated],
+    *,
+    places: Places = Path,
+    seen_at: datetime | None = None,
 ) -> Committed:
     """Store what was staged: run it again, or after a kill, and the tables are the same.
 
     Parameters
     ----------
+    places : Places
+        Opens the staged files; local ones if left out.
     seen_at : datetime or None
         Market time from which restatements are known, instead of the arrival of their page: of a
         reprocess, which may read old pages in a new way.
@@ -59,12 +68,12 @@ def commit_bars(
     """
     content = "\n".join(sorted(f"{load.assignment.id} {load.content}" for load in loads))
     commit_key = hashlib.sha256(content.encode()).hexdigest()
-    refused = [load.quarantine for load in loads if load.quarantine]
+    refused = [places(load.quarantine) for load in loads if load.quarantine]
     quarantined = 0
     if refused:
         table = quarantine_table(lake)
         quarantined = table.upsert(StagedFrames(refused), commit_key=commit_key, values=()).inserted
-    clean = [path for load in loads for path in load.clean]
+    clean = [places(path) for load in loads for path in load.clean]
     return Committed(
         bars.upsert(StagedFrames(clean), commit_key=commit_key, seen_at=seen_at), quarantined, commit_key
     )

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
@@ -16,6 +15,7 @@ from autotrader.domain.instruments import Venue
 from autotrader.ingestion.staging import StagedPages, folder_of
 from autotrader.ingestion.windows import Assignment
 from autotrader.ports.market_data import MarketDataSource, MarketDataSources, PageDecoder, PageDecoders
+from autotrader.ports.places import Place
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ def extract(
     decoders: PageDecoders,
     assignments: Sequence[Assignment],
     *,
-    staging: Path,
+    staging: Place,
     concurrency: int = CONCURRENT_INSTRUMENTS,
     progress: Progress | None = None,
 ) -> VenueExtract:
@@ -108,7 +108,7 @@ async def _extract(
     source: MarketDataSource,
     decode: PageDecoder,
     assignments: Sequence[Assignment],
-    staging: Path,
+    staging: Place,
     concurrency: int,
     progress: Progress | None,
 ) -> VenueExtract:
@@ -141,7 +141,7 @@ async def _extract(
     found = VenueExtract(source.venue, tuple(await asyncio.gather(*(one(a) for a in assignments))))
     if len(errors) == len(assignments):
         raise errors[0]
-    if not any(_has_bars(e, decode) for e in found.instruments):
+    if not any(_has_bars(StagedPages(folder_of(staging, e.assignment)), decode) for e in found.instruments):
         missed = [e.assignment for e in found.instruments if _is_due(e.assignment)]
         if missed:
             raise Unreachable(
@@ -151,8 +151,8 @@ async def _extract(
     return found
 
 
-def _has_bars(extracted: Extracted, decode: PageDecoder) -> bool:
-    for page in StagedPages(Path(extracted.folder)):
+def _has_bars(pages: StagedPages, decode: PageDecoder) -> bool:
+    for page in pages:
         try:
             if decode(page).height:
                 return True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from autotrader import command
 from autotrader.config.settings import Settings
 from autotrader.data.lake import Lake
+from autotrader.data.places import delete_folder
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import ExitCode, NotFound
 from autotrader.domain.instruments import Venue
@@ -23,6 +23,7 @@ from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
 from autotrader.ports.market_data import MarketDataSources, PageDecoders
+from autotrader.ports.places import Places
 
 
 def manual_fetch(
@@ -39,6 +40,7 @@ def manual_fetch(
     lake: Lake,
     holds: Holds,
     clock: MarketClock,
+    places: Places,
 ) -> command.Result:
     """Fetch bars of a window, archive the raw pages, check them and store them in the lake.
 
@@ -60,8 +62,8 @@ def manual_fetch(
     _require_known(sources, exchange, symbols)
     assignments = [Assignment(exchange, symbol, interval, *window) for symbol in symbols]
     request = hashlib.sha256("\n".join(map(str, assignments)).encode()).hexdigest()[:16]
-    staging = settings.home / "staging" / f"manual-{request}"
-    forget_old_runs(path for path in staging.parent.glob("manual-*") if path != staging)
+    staging = places(settings.staging_uri) / f"manual-{request}"
+    forget_old_runs(staging.parent, of=lambda name: name.startswith("manual-") and name != staging.name)
     with showing_progress(assignments) as progress:
         done = ingest(
             assignments,
@@ -71,11 +73,12 @@ def manual_fetch(
             lake=lake,
             holds=holds,
             staging=staging,
+            places=places,
             latency=timedelta(seconds=settings.publication_latency_seconds(exchange)),
             progress=progress,
         )
     if not done.extracted.failures:
-        shutil.rmtree(staging)
+        delete_folder(staging)
     return _result(done)
 
 

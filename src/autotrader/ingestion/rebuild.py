@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from urllib.parse import unquote
 
 from autotrader import command
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore, superseded_at
-from autotrader.data.files import write_atomically
 from autotrader.data.lake import Lake
+from autotrader.data.places import write_whole
 from autotrader.domain.errors import Refused
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.ingestion.commit import quarantine_table
@@ -23,9 +22,11 @@ from autotrader.ports.archive import Archive, ArchiveEntry
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Hold, Holds
 from autotrader.ports.market_data import PageDecoders
+from autotrader.ports.places import Places
 
 TABLES = ("bars", "bars_history", "quarantine")
 _UNDER_WAY = "_rebuild_under_way"
+_ENDED = "_rebuild_ended"  # holds the key of the rebuild that ended here
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,15 @@ class Rebuilt:
 
 def rebuild(
     *,
-    into: Path | None = None,
+    into: str | None = None,
+    key: str | None = None,
     settings: Settings,
     archive: Archive,
     decoders: PageDecoders,
     lake: Lake,
     holds: Holds,
     clock: MarketClock,
+    places: Places,
 ) -> Rebuilt:
     """Make bars, their history and the quarantine again from the archived pages.
 
@@ -64,10 +67,12 @@ def rebuild(
 
     Parameters
     ----------
-    into : Path or None
-        Folder of another lake; the configured one if left out.
+    into : str or None
+        Folder or s3:// of another lake; the configured one if left out.
+    key : str or None
+        Names the rebuild: asked for again after its end, it tells what is there, and does nothing.
     """
-    target = Lake(str(into)) if into is not None else lake
+    target = Lake(places(into)) if into is not None else lake
     pages: dict[InstrumentId, list[ArchiveEntry]] = {}
     for entry in archive.entries():
         pages.setdefault(_instrument_of(entry), []).append(entry)
@@ -80,6 +85,7 @@ def rebuild(
             holds,
             clock,
             pages,
+            key=key,
             latency=lambda venue: timedelta(seconds=settings.publication_latency_seconds(venue)),
             advance=lambda: progress.advance(progress.task_ids[0]),
         )
@@ -93,6 +99,7 @@ def rebuild_bars(
     clock: MarketClock,
     pages: dict[InstrumentId, list[ArchiveEntry]],
     *,
+    key: str | None = None,
     latency: Callable[[Venue], timedelta],
     advance: Callable[[], None] = lambda: None,
 ) -> Rebuilt:
@@ -105,19 +112,21 @@ def rebuild_bars(
     NotFound, BadData
         If a page is gone or damaged.
     """
-    marker = lake.root / _UNDER_WAY
+    marker, ended = lake.root / _UNDER_WAY, lake.root / _ENDED
     present = sorted(set(TABLES) & set(lake.names()))
-    if present and not marker.exists():
+    if not present or marker.exists():
+        write_whole(marker, b"")
+        for instrument, entries in sorted(pages.items()):
+            _Replay(lake, archive, decoders, holds, clock, instrument, latency(instrument.venue)).run(
+                entries, advance
+            )
+        write_whole(ended, (key or "").encode())
+        marker.unlink()
+    elif key is None or not ended.exists() or ended.read_bytes() != key.encode():
         raise Refused(
             f"expected a lake without {', '.join(present)} at {lake.root}, was one with: "
-            "move it aside, or rebuild --into another folder"
+            "move it aside, or rebuild --into another place"
         )
-    write_atomically(marker, b"")
-    for instrument, entries in sorted(pages.items()):
-        _Replay(lake, archive, decoders, holds, clock, instrument, latency(instrument.venue)).run(
-            entries, advance
-        )
-    marker.unlink()
     bars = BarStore(lake, holds)
     return Rebuilt(
         str(lake.root),

@@ -17,6 +17,7 @@ from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import Archive
 from autotrader.ports.holds import Holds
 from autotrader.ports.market_data import MarketDataSources, PageDecoders
+from autotrader.ports.places import Place, Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ def ingest(
     archive: Archive,
     lake: Lake,
     holds: Holds,
-    staging: Path,
+    staging: Place,
+    places: Places = Path,
     latency: timedelta,
     progress: Progress | None = None,
 ) -> Ingested:
@@ -48,7 +50,9 @@ def ingest(
     extracted = extract(sources, decoders, assignments, staging=staging, progress=progress)
     decode = decoders(extracted.venue)
     validated = tuple(
-        validate_archived(archive, decode, archive_staged(archive, a, staging=staging), latency=latency)
+        validate_archived(
+            archive, decode, archive_staged(archive, a, staging=staging), places=places, latency=latency
+        )
         for a in assignments
     )
-    return Ingested(extracted, validated, commit_bars(lake, BarStore(lake, holds), validated))
+    return Ingested(extracted, validated, commit_bars(lake, BarStore(lake, holds), validated, places=places))

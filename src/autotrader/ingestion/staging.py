@@ -6,21 +6,23 @@ again. A run that ends well removes its folder; those of failed runs are kept fo
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from autotrader.data.files import TEMPORARY_PREFIX, file_name, storage_errors, write_atomically
+from autotrader.data.files import TEMPORARY_PREFIX, file_name, storage_errors
 from autotrader.data.page_files import decode_page_file, encode_page
+from autotrader.data.places import changed_at, delete_folder, files_in, folders_in, write_whole
 from autotrader.domain.errors import BadData, NotFound
 from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import ArchiveEntry
 from autotrader.ports.market_data import RawPage
+from autotrader.ports.places import Place
 
 KEEP = timedelta(days=7)
 KEPT_RUNS = 5
@@ -29,25 +31,33 @@ MAY_LIVE = timedelta(days=1)  # no run lasts longer
 _TIME = "%Y%m%dT%H%M%SZ"
 
 
-def forget_old_runs(runs: Iterable[Path]) -> list[Path]:
+def forget_old_runs(parent: Place, *, of: Callable[[str], bool] = lambda _: True) -> list[Place]:
     """Delete folders of runs that nobody goes on with, so that failed runs cannot fill the disk.
 
     Those older than `KEEP` go, and of the younger ones all but the newest `KEPT_RUNS`, unless they
     may be of a run that is under way. Returns what was deleted.
+
+    Parameters
+    ----------
+    parent : Place
+        Holds a folder for each run.
+    of : callable
+        Whether a name is that of a folder to look at.
     """
     now = time.time()
-    begun = sorted(((path.stat().st_mtime, path) for path in runs if path.is_dir()), reverse=True)
+    runs = [path for path in folders_in(parent) if of(path.name)]
+    begun = sorted(((changed_at(path), path) for path in runs), key=lambda run: run[0], reverse=True)
     gone = [
         path
         for place, (moment, path) in enumerate(begun)
         if now - moment > (KEEP if place < KEPT_RUNS else MAY_LIVE).total_seconds()
     ]
     for path in gone:
-        shutil.rmtree(path, ignore_errors=True)
+        delete_folder(path)
     return gone
 
 
-def folder_of(staging: Path, assignment: Assignment) -> Path:
+def folder_of(staging: Place, assignment: Assignment) -> Place:
     """Where an assignment's files lie."""
     name = f"{file_name(assignment.instrument)}-{assignment.interval.value}"
     return staging / assignment.venue.value / name
@@ -56,13 +66,13 @@ def folder_of(staging: Path, assignment: Assignment) -> Path:
 class StagedPages:
     """Raw pages of one assignment, in order of their windows."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder / "pages"
 
     def add(self, page: RawPage) -> None:
         """Keep the page, whole or not at all."""
         path = self._folder / f"{page.start:{_TIME}}-{page.end:{_TIME}}.gz"
-        write_atomically(path, encode_page(page), durable=False)
+        write_whole(path, encode_page(page), durable=False)
 
     def resume_at(self, start: datetime) -> datetime:
         """End of the pages that join without a hole from `start`; `start` if there are none."""
@@ -80,27 +90,30 @@ class StagedPages:
                 content = path.read_bytes()
             yield decode_page_file(content, name=str(path))
 
-    def _windows(self) -> list[tuple[datetime, datetime, Path]]:
-        if not self._folder.is_dir():
-            return []
+    def _windows(self) -> list[tuple[datetime, datetime, Place]]:
         found = []
-        for path in sorted(self._folder.iterdir()):
-            if not path.name.startswith(TEMPORARY_PREFIX):
-                begin, _, end = path.stem.partition("-")
-                found.append((_read_time(begin, path), _read_time(end, path), path))
+        for path in files_in(self._folder):
+            begin, _, end = path.name.removesuffix(".gz").partition("-")
+            found.append((_read_time(begin, path), _read_time(end, path), path))
         return found
 
 
 class StagedFrames:
-    """Frames of bars in files, read one at a time, as often as asked."""
+    """Frames of bars in files, read one at a time, as often as asked.
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        self._paths = [Path(p) for p in paths]
+    Parameters
+    ----------
+    paths : sequence of Place or str
+        Text is a local path.
+    """
+
+    def __init__(self, paths: Sequence[Place | str]) -> None:
+        self._paths: list[Place] = [Path(p) if isinstance(p, str) else p for p in paths]
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for path in self._paths:
             try:
-                yield pl.read_parquet(path, glob=False)
+                yield pl.read_parquet(path if isinstance(path, Path) else path.read_bytes(), glob=False)
             except FileNotFoundError:
                 raise NotFound(f"expected staged rows at {path}, was nothing: validate again") from None
             except pl.exceptions.PolarsError as error:
@@ -109,8 +122,13 @@ class StagedFrames:
                 ) from error
 
 
-def write_frame(path: Path, rows: pl.DataFrame) -> None:
+def write_frame(path: Place, rows: pl.DataFrame) -> None:
     """Stage rows, whole or not at all."""
+    if not isinstance(path, Path):
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer, compression="zstd", compression_level=1)
+        write_whole(path, buffer.getvalue(), durable=False)
+        return
     unfinished = path.with_name(TEMPORARY_PREFIX + path.name)
     with storage_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,13 +139,13 @@ def write_frame(path: Path, rows: pl.DataFrame) -> None:
         unfinished.replace(path)
 
 
-def write_entries(path: Path, entries: Sequence[ArchiveEntry]) -> None:
+def write_entries(path: Place, entries: Sequence[ArchiveEntry]) -> None:
     """Stage the list of archived pages."""
     content = {"entries": [[e.key, e.sha256] for e in entries]}
-    write_atomically(path, json.dumps(content, indent=1).encode(), durable=False)
+    write_whole(path, json.dumps(content, indent=1).encode(), durable=False)
 
 
-def read_entries(path: Path) -> list[ArchiveEntry]:
+def read_entries(path: Place) -> list[ArchiveEntry]:
     """Read what `write_entries` wrote.
 
     Raises
@@ -136,13 +154,13 @@ def read_entries(path: Path) -> list[ArchiveEntry]:
         If the pages have not been archived yet.
     """
     try:
-        content = path.read_text()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"expected the list of archived pages at {path}, was nothing: archive first") from None
     return [ArchiveEntry(key, sha256) for key, sha256 in json.loads(content)["entries"]]
 
 
-def _read_time(text: str, path: Path) -> datetime:
+def _read_time(text: str, path: Place) -> datetime:
     try:
         return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
     except ValueError:

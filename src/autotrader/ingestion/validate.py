@@ -28,6 +28,7 @@ from autotrader.ingestion.staging import read_entries, write_frame
 from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import Archive, ArchiveEntry
 from autotrader.ports.market_data import PageDecoder, RawPage
+from autotrader.ports.places import Place, Places
 
 _BATCH_ROWS = 250_000
 _UNREADABLE = "unreadable"
@@ -147,12 +148,14 @@ def batches(
 
 
 def validate_archived(
-    archive: Archive, decode: PageDecoder, archived: Archived, *, latency: timedelta
+    archive: Archive, decode: PageDecoder, archived: Archived, *, places: Places = Path, latency: timedelta
 ) -> Validated:
     """Decode and check the archived pages of an assignment, and stage what comes of them.
 
     Parameters
     ----------
+    places : Places
+        Opens the staged files; local ones if left out.
     latency : timedelta
         From a bar's close until the venue publishes it: `known_at` of a bar that is seen first.
 
@@ -162,18 +165,19 @@ def validate_archived(
         If a page is not in the archive any more, or is damaged there.
     """
     assignment = archived.assignment
-    folder = Path(archived.entries).parent
-    clean: list[str] = []
+    listed = places(archived.entries)
+    folder = listed.parent
+    clean: list[Place] = []
     refused: list[pl.DataFrame] = []
     series: list[pl.DataFrame] = []
     unordered = unreadable = 0
-    read = batches(archive, read_entries(Path(archived.entries)), decode, latency=latency)
+    read = batches(archive, read_entries(listed), decode, latency=latency)
     for number, batch in enumerate(read):
         rows = batch.bars()
         if rows.height:
             path = folder / f"clean-{number:04}.parquet"
             write_frame(path, rows)
-            clean.append(str(path))
+            clean.append(path)
             series.append(rows.select(list(DECODED_BARS)))
         refused.append(batch.quarantine())
         unordered += batch.unordered
@@ -187,7 +191,7 @@ def validate_archived(
     whole = pl.concat([pl.DataFrame(schema=DECODED_BARS), *series]).unique("ts", keep="last").sort("ts")
     return Validated(
         assignment=assignment,
-        clean=tuple(clean),
+        clean=tuple(map(str, clean)),
         quarantine=str(quarantine) if quarantine else None,
         rows=whole.height,
         refused=bad.height,
@@ -196,8 +200,8 @@ def validate_archived(
     )
 
 
-def _digest(paths: Sequence[str | Path]) -> str:
-    digests = (hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths)
+def _digest(paths: Sequence[Place]) -> str:
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

@@ -21,6 +21,7 @@ from autotrader.ports.registry import ModelRegistry
 
 def health_check(
     *,
+    distributions: bool = True,
     settings: Settings,
     lake: Lake,
     holds: Holds,
@@ -34,6 +35,11 @@ def health_check(
 
     Writes the same report as the hourly feature_health_check, and takes matured labels into the
     ledger. A critical verdict is recorded as an event.
+
+    Parameters
+    ----------
+    distributions : bool
+        Draw each feature's distribution beside that of training, too: most of the time goes into that.
     """
     checks = [
         check_drift(settings, lake, registry, clock),
@@ -49,6 +55,7 @@ def health_check(
         events=events,
         clock=clock,
         wall_clock=wall_clock,
+        distributions=distributions,
     )
     failed = report.health is Health.CRITICAL
     return command.Result(report, _text(report), ExitCode.FAILED if failed else ExitCode.DONE)

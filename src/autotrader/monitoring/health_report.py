@@ -70,6 +70,7 @@ def make_health_report(
     events: EventLog,
     clock: MarketClock,
     wall_clock: WallClock,
+    distributions: bool = True,
 ) -> HealthReport:
     """Conclude, record a critical verdict as an event (once for each key), and write the page.
 
@@ -79,6 +80,8 @@ def make_health_report(
         Drift, quality and performance.
     run_key : str
         Names the check: done again with the same key, it is the same event and the same folder.
+    distributions : bool
+        Whether the page has Evidently's, too.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def make_health_report(
         retrain_on_critical=settings.monitoring.retrain_on_critical,
     )
     event = announce(verdict, events, run_key=run_key, actor=ACTOR, at=wall_clock.now())
-    champion = find_champion(settings, registry)
+    champion = find_champion(settings, registry) if distributions else None
     reference = champion.reference if champion else None
     rows = current_rows(settings, lake, champion, reference, clock) if champion and reference else None
     page = write_page(

@@ -76,6 +76,10 @@ class LabelLedger:
         rows: pl.DataFrame = self._table.read(start=start, end=end).filter(version=version, rule=rule)
         return rows
 
+    def matured(self, start: datetime, end: datetime) -> pl.DataFrame:
+        """Predictions of all versions and rules for bars with open in [start, end), sorted by key."""
+        return self._table.read(start=start, end=end)
+
 
 def rule_of(strategy: StrategySettings) -> str:
     """All that labels depend on, in words."""

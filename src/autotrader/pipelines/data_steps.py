@@ -7,15 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
-from autotrader.data.files import write_atomically
 from autotrader.data.lake import Lake
+from autotrader.data.places import write_whole
 from autotrader.domain.errors import ConfigurationError, DependencyError, NotFound, Unreachable
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.ingestion import commit
@@ -30,6 +29,7 @@ from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
 from autotrader.ports.market_data import MarketDataSources, PageDecoders
+from autotrader.ports.places import Place, Places
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +95,7 @@ def plan_ingestion(
     holds: Holds,
     clock: MarketClock,
     sources: MarketDataSources,
+    places: Places,
 ) -> list[Work]:
     """Choose a window for each instrument, and group instruments into tasks.
 
@@ -138,15 +139,15 @@ def plan_ingestion(
     ]
     if not assignments:
         raise ConfigurationError(f"expected an instrument to load, was none: {missing or 'none is set'}")
-    staging = staging_of(settings, DAG_ID, run_key)
-    forget_old_runs(staging.parent.glob("*"))
+    staging = staging_of(places, settings, DAG_ID, run_key)
+    forget_old_runs(staging.parent)
     left_out = {str(name): reason for name, reason in missing.items()}
-    write_atomically(staging / PLAN_FILE, json.dumps({"left_out": left_out}).encode(), durable=False)
+    write_whole(staging / PLAN_FILE, json.dumps({"left_out": left_out}).encode(), durable=False)
     return _group(assignments, wanted, staging)
 
 
 def extract_market_data(
-    *, work: Mapping[str, Any], sources: MarketDataSources, decoders: PageDecoders
+    *, work: Mapping[str, Any], sources: MarketDataSources, decoders: PageDecoders, places: Places
 ) -> Work:
     """Fetch the venue's pages into the staging folder; a reprocess asks no venue.
 
@@ -158,23 +159,28 @@ def extract_market_data(
     todo = from_plain(Work, work)
     if todo.mode is Mode.REPROCESS:
         return todo
-    delivered = extract(sources, decoders, todo.assignments, staging=Path(todo.staging))
+    delivered = extract(sources, decoders, todo.assignments, staging=places(todo.staging))
     if delivered.failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in delivered.failures.items())
         raise Unreachable(f"{delivered.venue.value} did not deliver everything: {reasons}")
     return todo
 
 
-def archive_raw_data(*, work: Mapping[str, Any], archive: Archive) -> ArchivedWork:
+def archive_raw_data(*, work: Mapping[str, Any], archive: Archive, places: Places) -> ArchivedWork:
     """Put the staged pages into the archive; a reprocess finds there what was put before."""
     done = from_plain(Work, work)
     step = find_archived if done.mode is Mode.REPROCESS else archive_staged
-    archived = tuple(step(archive, a, staging=Path(done.staging)) for a in done.assignments)
+    archived = tuple(step(archive, a, staging=places(done.staging)) for a in done.assignments)
     return ArchivedWork(done.label, done.mode, archived)
 
 
 def validate_data(
-    *, work: Mapping[str, Any], archive: Archive, decoders: PageDecoders, settings: Settings
+    *,
+    work: Mapping[str, Any],
+    archive: Archive,
+    decoders: PageDecoders,
+    settings: Settings,
+    places: Places,
 ) -> ValidatedWork:
     """Read bars from the archived pages, check them, stage the clean and the refused ones."""
     done = from_plain(ArchivedWork, work)
@@ -183,6 +189,7 @@ def validate_data(
             archive,
             decoders(pages.assignment.venue),
             pages,
+            places=places,
             latency=timedelta(seconds=settings.publication_latency_seconds(pages.assignment.venue)),
         )
         for pages in done.archived
@@ -198,6 +205,7 @@ def commit_bars(
     lake: Lake,
     holds: Holds,
     clock: MarketClock,
+    places: Places,
 ) -> list[Work]:
     """Store the bars of all instruments in one commit; returns the work that features need.
 
@@ -214,16 +222,16 @@ def commit_bars(
         raise NotFound("expected validated bars of at least one instrument, was none: see the tasks before")
     loads = [load for one in done for load in one.validated]
     seen_at = clock.now() if done[0].mode is Mode.REPROCESS else None
-    committed = commit.commit_bars(lake, BarStore(lake, holds), loads, seen_at=seen_at)
+    committed = commit.commit_bars(lake, BarStore(lake, holds), loads, places=places, seen_at=seen_at)
     log.info("bars committed", run_key=run_key, report=committed)
-    staging = staging_of(settings, DAG_ID, run_key)
+    staging = staging_of(places, settings, DAG_ID, run_key)
     return _group([load.assignment for load in loads], done[0].mode, staging)
 
 
-def left_out_of(settings: Settings, run_key: str) -> dict[str, str]:
-    """Instruments that the plan left out, each with the reason."""
-    path = staging_of(settings, DAG_ID, run_key) / PLAN_FILE
-    left_out: dict[str, str] = json.loads(path.read_text())["left_out"] if path.exists() else {}
+def left_out_of(staging: Place) -> dict[str, str]:
+    """Instruments that the plan of the run left out, each with the reason."""
+    path = staging / PLAN_FILE
+    left_out: dict[str, str] = json.loads(path.read_bytes())["left_out"] if path.exists() else {}
     return left_out
 
 
@@ -263,7 +271,7 @@ async def _missing(sources: MarketDataSources, chosen: Sequence[InstrumentId]) -
     return missing
 
 
-def _group(assignments: Sequence[Assignment], mode: Mode, staging: Path) -> list[Work]:
+def _group(assignments: Sequence[Assignment], mode: Mode, staging: Place) -> list[Work]:
     works = []
     for venue in dict.fromkeys(a.venue for a in assignments):
         of_venue = [a for a in assignments if a.venue is venue]

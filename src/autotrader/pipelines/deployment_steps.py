@@ -6,6 +6,7 @@ continued leaves nothing unsupervised.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from autotrader.command import to_plain
 from autotrader.config.settings import Environment, Settings
 from autotrader.deployment import requests
 from autotrader.deployment.switching import scope_of
-from autotrader.domain.errors import NotFound, Refused
+from autotrader.domain.errors import NotFound, Refused, Unreachable
 from autotrader.domain.rollout import PROFILES, RolloutState, Stage
 from autotrader.ports.approvals import Approvals, Decision, Role
 from autotrader.ports.clock import WallClock
@@ -28,6 +29,7 @@ from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.registry import ModelRegistry
 
 ACTOR = "deployment_pipeline"
+VERDICT_POLL_SECONDS = 1.0
 
 
 def begin_rollout(
@@ -141,6 +143,29 @@ def stage_verdict(
     """What is known of the stage so far: `is_known`, `outcome`, `reason`, `record`."""
     plain: dict[str, Any] = to_plain(requests.verdict(records, rollout, Stage(stage), scope_of(settings)))
     return plain
+
+
+def await_verdict(
+    *,
+    rollout: str,
+    stage: str,
+    seconds: float,
+    settings: Settings,
+    records: DeploymentRecords,
+    clock: WallClock,
+) -> dict[str, Any]:
+    """The verdict of the stage as soon as it is known, or what is known of it after so many seconds."""
+    deadline = clock.monotonic() + seconds
+    while True:
+        try:
+            known = stage_verdict(rollout=rollout, stage=stage, settings=settings, records=records)
+        except Unreachable:
+            if clock.monotonic() >= deadline:
+                raise
+        else:
+            if known["is_known"] or clock.monotonic() >= deadline:
+                return known
+        time.sleep(VERDICT_POLL_SECONDS)
 
 
 def ensure_rolled_back(*, rollout: str, records: DeploymentRecords, clock: WallClock) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from autotrader.log import mask_text
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventLog, EventType
+from autotrader.ports.jobs import JobType
 
 
 def record_task_failure(
@@ -23,7 +24,8 @@ def record_task_failure(
         Event(
             key=f"task-failed/{dag_id}/{run_id}/{task_id}/{map_index}",
             type=EventType.ALERT,
-            severity="critical",
+            # Whoever asked for a job sees how it ended; jobs that fail one after the other have rules.
+            severity="warning" if dag_id in set(JobType) else "critical",
             message=f"{where} failed: {mask_text(error)[:500]}",
             actor="airflow",
             at=wall_clock.now(),

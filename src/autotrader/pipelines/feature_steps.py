@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,6 +15,7 @@ from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
 from autotrader.data.freshness import freshness, lag_finding
 from autotrader.data.lake import Lake
+from autotrader.data.places import delete_folder
 from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.verdicts import Finding, Severity, Verdict
@@ -39,6 +38,7 @@ from autotrader.pipelines.values import staging_of
 from autotrader.plain import from_plain
 from autotrader.ports.clock import MarketClock
 from autotrader.ports.holds import Holds
+from autotrader.ports.places import Places
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +103,7 @@ class DataHealth:
 
 
 def transform_features(
-    *, work: Mapping[str, Any], lake: Lake, holds: Holds, feature_store: FeatureStore
+    *, work: Mapping[str, Any], lake: Lake, holds: Holds, feature_store: FeatureStore, places: Places
 ) -> Transformed:
     """Compute the features of the days that were loaded, and of what looks back on them.
 
@@ -129,7 +129,7 @@ def transform_features(
             transform(store, assignment.id, interval=assignment.interval, start=start, end=end)
             for start, end in joined(spans)
         ]
-        folder = Path(todo.staging) / "features"
+        folder = places(todo.staging) / "features"
         write_frame(folder / "records" / _file_of(assignment), record)
         records.append(str(folder / "records" / _file_of(assignment)))
         frame = pl.concat(frames) if frames else pl.DataFrame()
@@ -150,14 +150,15 @@ def load_to_feature_store(
     lake: Lake,
     holds: Holds,
     feature_store: FeatureStore,
+    places: Places,
 ) -> Loaded:
     """Store the staged features of all instruments in one commit; remove those that no bar stands behind."""
     staged = [from_plain(Transformed, one) for one in transformed]
-    files = [path for one in staged for path in one.files]
+    files = [places(path) for one in staged for path in one.files]
     key = hashlib.sha256("\n".join(sorted(one.content for one in staged)).encode()).hexdigest()
     report = feature_store.write(StagedFrames(files), commit_key=key) if files else None
     bars = BarStore(lake, holds).bars
-    records = StagedFrames([path for one in staged for path in one.records])
+    records = StagedFrames([places(path) for one in staged for path in one.records])
     removed = sum(settle(bars, feature_store, record) for record in records)
     log.info("features committed", run_key=run_key, report=report, removed=removed)
     if report is None:
@@ -176,6 +177,7 @@ def check_data_health(
     holds: Holds,
     feature_store: FeatureStore,
     clock: MarketClock,
+    places: Places,
 ) -> DataHealth:
     """Completeness, the checks of validation, and freshness as one verdict.
 
@@ -186,6 +188,7 @@ def check_data_health(
     BadData
         If the verdict is critical: nothing is lost, but somebody has to look.
     """
+    staging = staging_of(places, settings, DAG_ID, run_key)
     assignments = [a for work in planned for a in from_plain(Work, work).assignments]
     checked = [one for work in validated for one in from_plain(ValidatedWork, work).validated]
     store = BarStore(lake, holds)
@@ -214,12 +217,12 @@ def check_data_health(
             "count": len(feature_store.feature_set.names),
             "rows": sum(feature_store.metadata().rows.values()),
         },
-        left_out=left_out_of(settings, run_key),
+        left_out=left_out_of(staging),
     )
     log.info("data health", severity=health.severity.value, reason=health.reason)
     if health.severity is Severity.CRITICAL:
         raise BadData(f"data health is critical: {health.reason}")
-    shutil.rmtree(staging_of(settings, DAG_ID, run_key), ignore_errors=True)
+    delete_folder(staging)
     deleted = lake.vacuum(retention=timedelta(days=settings.lake.retention_days))
     log.info("lake vacuumed", files={table: len(files) for table, files in deleted.items()})
     return health

@@ -150,3 +150,12 @@ DAILY_SUMMARY: Schema = {
         "description": "The market day in New York that the summary ends with. Empty: today, by market time.",
     },
 }
+
+WEEKLY_REPORT: Schema = {
+    "day": {
+        **_DATE,
+        "title": "Day",
+        "description": "A day of the week that the report is of; weeks end on Sunday at 18:00 UTC. "
+        "Empty: the week that ended last.",
+    },
+}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
 
+from autotrader.alerts.picture import CurvePoint, thinned
 from autotrader.alerts.reports import DailySummary, OpenPosition, TradeLine
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
@@ -18,11 +18,9 @@ from autotrader.domain.thresholds import DAILY_SUMMARY
 from autotrader.domain.trading import RunStatus
 from autotrader.pipelines.market_day import MarketDay
 from autotrader.pipelines.watch_list import watch_list
-from autotrader.ports.trading import AccountState, Page, TradingRecords
+from autotrader.ports.trading import AccountState, EquityPoint, Page, TradingRecords, every_row
 from autotrader.trading.performance import measure
 
-T = TypeVar("T")
-_ROWS_A_PAGE = 5_000
 _PRICES = timedelta(days=5)  # of bars that a last price is looked for in
 
 
@@ -43,13 +41,13 @@ def summarise(
     Amounts are added up only where all of the account's currencies count as the base currency.
     """
     page = Page(start=day.start, end=day.end)
-    trades = list(_all(records.trades, state.account, page))
-    points = list(_all(records.equity, state.account, page))
+    trades = list(every_row(records.trades, state.account, page))
+    points = list(every_row(records.equity, state.account, page))
     before = records.equity(state.account, Page(end=day.start, limit=1))
     holdings = records.holdings(state.account)
     held = sorted((p for p in holdings.positions.values() if p.quantity), key=lambda p: p.instrument)
     prices = _last_prices(settings, bars, records, state.account, held, day.end)
-    foreign = sorted(set(holdings.cash) - {state.base_currency, *settings.trading.same_as_base})
+    foreign = foreign_currencies(state, holdings.cash, settings)
     currency = "" if foreign else state.base_currency
 
     # Whether a trade won does not depend on its currency; what all of them came to does.
@@ -93,18 +91,26 @@ def summarise(
             else {p.instrument: p.value(prices[p.instrument].price) for p in held if p.instrument in prices},
         ),
         notes=tuple(_notes(state, day, foreign, has_start=bool(before) or not points)),
+        curve=curve_of(points),
     )
 
 
-def _all(listing: Callable[[str, Page], Sequence[T]], account: str, page: Page) -> Iterator[T]:
-    """Every row of a page's span, newest first."""
-    offset = 0
-    while True:
-        rows = listing(account, Page(page.start, page.end, page.instrument, _ROWS_A_PAGE, offset))
-        yield from rows
-        if len(rows) < _ROWS_A_PAGE:
-            return
-        offset += len(rows)
+def foreign_currencies(state: AccountState, held: Iterable[str], settings: Settings) -> list[str]:
+    """Those that do not count as the account's base currency: amounts in them are not added up."""
+    return sorted(set(held) - {state.base_currency, *settings.trading.same_as_base})
+
+
+def told_of_foreign(state: AccountState, foreign: Sequence[str]) -> str:
+    """Why amounts are not added up, for a person."""
+    return (
+        "Amounts of trades and positions are in their quote currencies and not added up, since not all "
+        f"count as {state.base_currency}: {', '.join(foreign)}."
+    )
+
+
+def curve_of(points: Sequence[EquityPoint]) -> tuple[CurvePoint, ...]:
+    """For a picture, of points that are newest first."""
+    return thinned([CurvePoint(p.at, p.equity, p.drawdown) for p in reversed(points)])
 
 
 def _last_prices(
@@ -173,9 +179,6 @@ def _notes(state: AccountState, day: MarketDay, foreign: Sequence[str], *, has_s
     if state.status is RunStatus.STOPPED:
         yield "The trader is stopped."
     if foreign:
-        yield (
-            f"Amounts of trades and positions are in their quote currencies and not added up, since not all "
-            f"count as {state.base_currency}: {', '.join(foreign)}."
-        )
+        yield told_of_foreign(state, foreign)
     if not has_start:
         yield "Equity was first recorded within this window: its PnL is since then."

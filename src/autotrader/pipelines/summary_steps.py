@@ -21,8 +21,9 @@ from autotrader.ingestion.windows import Mode
 from autotrader.pipelines.market_day import MarketDay, market_day
 from autotrader.pipelines.summary import summarise
 from autotrader.plain import from_plain
-from autotrader.ports.clock import MarketClock
+from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.holds import Holds
+from autotrader.ports.jobs import Jobs
 from autotrader.ports.trading import TradingRecords
 
 log = structlog.get_logger(__name__)
@@ -48,10 +49,11 @@ class PlannedClose:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How many rows and mails were deleted."""
+    """How many rows of trading, mails and jobs were deleted."""
 
     rows: int
     mails: int
+    jobs: int
 
 
 def plan_close(*, day: str | None = None, settings: Settings, clock: MarketClock) -> PlannedClose:
@@ -111,21 +113,37 @@ def mail_summaries(*, summaries: Sequence[Mapping[str, Any]], postbox: Postbox) 
     Rejected
         If one was refused for good.
     """
-    return _post(postbox, [daily_summary(from_plain(DailySummary, one)) for one in summaries])
+    return post(postbox, [daily_summary(from_plain(DailySummary, one)) for one in summaries])
 
 
 def forget_old(
-    *, settings: Settings, records: TradingRecords, postbox: Postbox, clock: MarketClock
+    *,
+    settings: Settings,
+    records: TradingRecords,
+    postbox: Postbox,
+    jobs: Jobs,
+    clock: MarketClock,
+    wall_clock: WallClock,
 ) -> Forgotten:
-    """Delete signals, equity points and mails that are older than the settings keep them."""
+    """Delete signals, equity points, mails and jobs that are older than the settings keep them."""
     before = clock.now() - timedelta(days=settings.trading.keep_days)
     rows = sum(records.forget(state.account, before) for state in records.accounts())
-    done = Forgotten(rows, postbox.forget(timedelta(days=settings.mail.keep_days)))
-    log.info("old rows and mails deleted", rows=done.rows, mails=done.mails)
+    mails = postbox.forget(timedelta(days=settings.mail.keep_days))
+    done = Forgotten(rows, mails, jobs.forget(wall_clock.now() - timedelta(days=settings.jobs.keep_days)))
+    log.info("old rows, mails and jobs deleted", rows=done.rows, mails=done.mails, jobs=done.jobs)
     return done
 
 
-def _post(postbox: Postbox, letters: Sequence[Letter]) -> list[Posted]:
+def post(postbox: Postbox, letters: Sequence[Letter]) -> list[Posted]:
+    """Post letters, as a step does: what the server did not take is an error, so that Airflow tries again.
+
+    Raises
+    ------
+    Unreachable
+        If the server did not take one now.
+    Rejected
+        If one was refused for good.
+    """
     posted = [one for letter in letters for one in postbox.post(letter)]
     for one in posted:
         log.info("letter posted", key=one.key, to=one.recipient, state=one.state.value, reason=one.reason)

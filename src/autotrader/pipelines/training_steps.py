@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -32,19 +32,23 @@ from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.events import Event, EventLog, EventType
 from autotrader.ports.holds import Holds
+from autotrader.ports.places import Places
 from autotrader.ports.registry import Alias, ModelRegistry
+from autotrader.ports.studies import Studies
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import TrialLedger
 from autotrader.training import evaluation, preparation, registration, retention, search, validation
-from autotrader.training.artifacts import stored_result
 from autotrader.training.dataset import PreparedData
 from autotrader.training.evaluation import Evaluation
+from autotrader.training.results import Results
 from autotrader.training.search import FamilySearch
 from autotrader.training.validation import Validation
 
 log = structlog.get_logger(__name__)
 
 ACTOR = "training_pipeline"
+
+T = TypeVar("T")
 
 
 def prepare_training_data(
@@ -63,6 +67,7 @@ def prepare_training_data(
     wall_clock: WallClock,
     registry: ModelRegistry,
     tracker: ExperimentTracker,
+    places: Places,
 ) -> list[FamilyWork]:
     """Freeze labels and features of the window, pinned to table versions; one task for each family.
 
@@ -71,14 +76,14 @@ def prepare_training_data(
     overrides = {"lookback_days": lookback_days, "evaluation_days": evaluation_days, "models": models}
     given = {name: value for name, value in overrides.items() if value is not None}
     training = from_plain(TrainingSettings, settings.training.model_dump() | given)
-    work = training_folder(settings)
+    results = training_results(settings, places)
     retention.clean(
-        work,
+        results,
         keep_runs=training.keep_runs,
         live=retention.live_runs(registry.list(settings.strategy.strategy_id)),
         now=wall_clock.now(),
     )
-    with retention.in_use(work):
+    with retention.in_use(results):
         prepared = preparation.prepare_training_data(
             bars=BarStore(lake, holds),
             features=feature_store,
@@ -86,7 +91,7 @@ def prepare_training_data(
             strategy=settings.strategy,
             training=training,
             as_of=floor_to(clock.now(), settings.strategy.interval),
-            work=work,
+            results=results,
         )
     run_id = tracker.start_run(
         key=f"training/{prepared.sha256}/{training.model_dump_json()}",
@@ -98,7 +103,7 @@ def prepare_training_data(
         },
     )
     tracker.log(run_id, params=training.model_dump(mode="json") | {"rows": prepared.rows})
-    run = Run(prepared.folder, run_id, training, promote)
+    run = Run(results.uri(prepared.folder), run_id, training, promote)
     return [FamilyWork(family, run) for family in training.models]
 
 
@@ -107,15 +112,21 @@ def train_models(
     work: Mapping[str, Any],
     settings: Settings,
     trials: TrialLedger,
+    studies: Studies,
     tracker: ExperimentTracker,
     wall_clock: WallClock,
+    places: Places,
 ) -> Searched:
-    """Search one family's parameters inside the first training window."""
+    """Search one family's parameters inside the first training window.
+
+    Where the database is PostgreSQL, the step run with the same work on several machines shares it.
+    """
     todo = from_plain(FamilyWork, work)
-    folder = training_folder(settings)
-    with retention.in_use(folder):
+    results = training_results(settings, places)
+    retention.clean_copies(results, now=wall_clock.now())
+    with retention.in_use(results):
         found = search.search_family(
-            prepared=_read(todo.run.prepared, PreparedData),
+            prepared=_told(results, todo.run.prepared, PreparedData),
             family_name=todo.family,
             strategy=settings.strategy,
             training=todo.run.training,
@@ -123,29 +134,30 @@ def train_models(
             tracker=tracker,
             run_id=todo.run.tracking_run,
             wall_clock=wall_clock,
-            work=folder,
+            results=results,
+            studies=studies,
         )
-    return Searched(todo.family, todo.run, found.folder)
+    return Searched(todo.family, todo.run, results.uri(found.folder))
 
 
 def evaluate_models(
-    *, searched: Sequence[Mapping[str, Any]], settings: Settings, registry: ModelRegistry
+    *, searched: Sequence[Mapping[str, Any]], settings: Settings, registry: ModelRegistry, places: Places
 ) -> Evaluated:
     """Judge the best recipe on the evaluation window, against baselines and the champion."""
     done = [from_plain(Searched, one) for one in searched]
     run = done[0].run
-    work = training_folder(settings)
-    with retention.in_use(work):
+    results = training_results(settings, places)
+    with retention.in_use(results):
         judged = evaluation.evaluate_models(
-            prepared=_read(run.prepared, PreparedData),
-            searches=[_read(one.search, FamilySearch) for one in done],
+            prepared=_told(results, run.prepared, PreparedData),
+            searches=[_told(results, one.search, FamilySearch) for one in done],
             strategy=settings.strategy,
             training=run.training,
-            work=work,
-            champion_onnx=_champion(registry, settings),
+            results=results,
+            champion_onnx=_champion(registry, settings, results),
             threads=os.cpu_count() or 1,
         )
-    return Evaluated(run, tuple(one.search for one in done), judged.folder)
+    return Evaluated(run, tuple(one.search for one in done), results.uri(judged.folder))
 
 
 def validate_model(
@@ -157,15 +169,16 @@ def validate_model(
     trials: TrialLedger,
     tracker: ExperimentTracker,
     wall_clock: WallClock,
+    places: Places,
 ) -> Validated:
     """Evaluate all gates, write the report, and say what they come to in this environment."""
     done = from_plain(Evaluated, evaluated)
-    work = training_folder(settings)
-    with retention.in_use(work):
-        searches = [_read(folder, FamilySearch) for folder in done.searches]
-        judged = _read(done.evaluation, Evaluation)
+    results = training_results(settings, places)
+    with retention.in_use(results):
+        searches = [_told(results, name, FamilySearch) for name in done.searches]
+        judged = _told(results, done.evaluation, Evaluation)
         verdict = validation.validate_model(
-            prepared=_read(done.run.prepared, PreparedData),
+            prepared=_told(results, done.run.prepared, PreparedData),
             searches=searches,
             evaluation=judged,
             bars=BarStore(lake, holds),
@@ -175,13 +188,13 @@ def validate_model(
             strategy=settings.strategy,
             environment=settings.environment,
             judged_at=wall_clock.now(),
-            work=work,
+            results=results,
         )
     return Validated(
         run=done.run,
         searches=done.searches,
         evaluation=done.evaluation,
-        validation=verdict.folder,
+        validation=results.uri(verdict.folder),
         decision=verdict.decision,
         reasons=verdict.reasons,
         window=judged.statement,
@@ -211,16 +224,17 @@ def register_model(
     registry: ModelRegistry,
     tracker: ExperimentTracker,
     wall_clock: WallClock,
+    places: Places,
 ) -> Registered:
     """Register the judged model with its verdict; not at all if an integrity gate did not pass."""
     done = from_plain(Validated, validated)
-    work = training_folder(settings)
-    with retention.in_use(work):
-        judged = _read(done.evaluation, Evaluation)
+    results = training_results(settings, places)
+    with retention.in_use(results):
+        judged = _told(results, done.evaluation, Evaluation)
         made = registration.register_model(
-            prepared=_read(done.run.prepared, PreparedData),
+            prepared=_told(results, done.run.prepared, PreparedData),
             evaluation=judged,
-            validation=_read(done.validation, Validation),
+            validation=_told(results, done.validation, Validation),
             strategy=settings.strategy,
             registry=registry,
             tracker=tracker,
@@ -229,11 +243,11 @@ def register_model(
             actor=ACTOR,
             window_hours=settings.monitoring.window_hours,
         )
-        folds = str(evaluation.folds_folder(work, judged.key))
+        used = (done.run.prepared, *done.searches, done.evaluation, done.validation)
         retention.record_run(
-            work,
+            results,
             done.run.tracking_run,
-            (done.run.prepared, *done.searches, folds, done.evaluation, done.validation),
+            (*map(results.name, used), evaluation.folds_of(judged.key)),
             finished_at=wall_clock.now(),
         )
     reason = made.reason
@@ -285,16 +299,13 @@ def trigger_deployment(
     }
 
 
-def training_folder(settings: Settings) -> Path:
-    """Where training artefacts lie."""
-    return settings.home.resolve() / "training"
+def training_results(settings: Settings, places: Places) -> Results:
+    """What steps of training runs made, and what they make."""
+    return Results(settings.home.resolve() / "training", places(settings.training_uri))
 
 
-def _read(folder: str, kind: type[Any]) -> Any:
-    found = stored_result(Path(folder), kind)
-    if found is None:
-        raise NotFound(f"expected a {kind.__name__} in {folder}, was nothing: start the run again")
-    return found
+def _told(results: Results, uri: str, kind: type[T]) -> T:
+    return results.read(results.name(uri), kind)
 
 
 def chosen_instruments(settings: Settings, names: list[str] | None) -> list[InstrumentId]:
@@ -316,23 +327,23 @@ def chosen_instruments(settings: Settings, names: list[str] | None) -> list[Inst
     return [of_settings[name] for name in names]
 
 
-def _champion(registry: ModelRegistry, settings: Settings) -> Path | None:
+def _champion(registry: ModelRegistry, settings: Settings, results: Results) -> Path | None:
     try:
         champion = registry.get(settings.strategy.strategy_id, Alias.CHAMPION.value)
     except NotFound:
         return None
-    folder = training_folder(settings) / "champions" / champion.semver
+    folder = results.folder / "champions" / champion.semver
     folder.mkdir(parents=True, exist_ok=True)
     return registry.fetch_artifact(champion, "model.onnx", folder)
 
 
 def _git_sha() -> str:
-    """Of the code that runs, `-dirty` with changes that are not committed; `unknown` outside git."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() if described.returncode == 0 else "unknown"
+    """Of the code that runs, as its image tells or else git, `-dirty` with changes that are not committed."""
+    if told := os.environ.get("GIT_SHA"):
+        return told
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        described = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no repository
+        return "unknown"
+    return described.stdout.strip()

@@ -17,7 +17,7 @@ class Run:
     Attributes
     ----------
     prepared : str
-        Folder of the training set.
+        URI of the training set.
     tracking_run : str
         Id of the run in MLflow that everything is logged to.
     training : TrainingSettings

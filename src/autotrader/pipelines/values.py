@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
-from pathlib import Path
 from typing import TypeVar
 
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import ConfigurationError
+from autotrader.ports.places import Place, Places
 
 T = TypeVar("T")
 
 
-def staging_of(settings: Settings, dag_id: str, run_key: str) -> Path:
+def staging_of(places: Places, settings: Settings, dag_id: str, run_key: str) -> Place:
     """Folder of a run's intermediate files; safe to delete when the run has ended."""
-    return settings.home.resolve() / "staging" / dag_id / run_key
+    return places(settings.staging_uri) / dag_id / run_key
 
 
 def in_groups(items: Sequence[T], *, at_most: int) -> list[list[T]]:

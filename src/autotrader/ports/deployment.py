@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from autotrader.domain.rollout import Color, Outcome, RolloutState, Stage
@@ -238,7 +239,7 @@ class DeploymentRecords(Protocol):
         Raises
         ------
         Refused
-            If another is under way.
+            If another is under way, or another version is live than the one it was planned on.
         """
         ...
 
@@ -351,5 +352,54 @@ class DeploymentTarget(Protocol):
         ...
 
     def stop(self, color: Color) -> None:
-        """Drain and end what runs in this colour."""
+        """Drain and end what runs in this colour, and leave the other alone."""
+        ...
+
+    def sends_elsewhere(self, color: Color) -> str | None:
+        """Where callers go that name no colour, if not to this one; None if they do.
+
+        Also None where every caller has to name a colour.
+
+        Raises
+        ------
+        DependencyError, NotFound, ConfigurationError
+        """
+        ...
+
+    def point(self, color: Color) -> None:
+        """Send callers that name no colour to this one.
+
+        Raises
+        ------
+        DependencyError, NotFound, ConfigurationError
+        """
+        ...
+
+
+@runtime_checkable
+class ReleaseStore(Protocol):
+    """Where releases lie for machines that did not make them."""
+
+    def put(self, release: Release) -> str:
+        """Keep the release of this folder; returns its URI.
+
+        The same release may be put again, by several at once.
+
+        Raises
+        ------
+        Refused
+            If another one lies there under this version.
+        DependencyError
+        """
+        ...
+
+    def fetch(self, uri: str, onnx_sha256: str, folder: Path) -> Release:
+        """Bring a release into this folder, whole or not at all; one that is there and intact stays.
+
+        Raises
+        ------
+        BadData
+            If what lies there is not the model of this digest.
+        NotFound, DependencyError
+        """
         ...

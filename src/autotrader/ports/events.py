@@ -20,6 +20,7 @@ class EventType(StrEnum):
     RECOVERY = "RECOVERY"
     ALERT = "ALERT"
     AUDIT = "AUDIT"
+    BACKUP = "BACKUP"
 
 
 @dataclass(frozen=True, slots=True)

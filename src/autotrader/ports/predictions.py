@@ -9,6 +9,9 @@ from typing import Protocol, runtime_checkable
 
 from autotrader.domain.rollout import Color
 
+# Names the colour that a caller wants; both may be behind one address.
+COLOR_HEADER = "X-Autotrader-Color"
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:

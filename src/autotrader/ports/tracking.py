@@ -37,6 +37,18 @@ class ExperimentTracker(Protocol):
         """Keep a table that the tracking UI can show."""
         ...
 
+    def read_table(self, run_id: str, file_name: str) -> Mapping[str, list[object]]:
+        """A table that was kept, by column.
+
+        Raises
+        ------
+        NotFound
+            If the run keeps none of that name.
+        Unreachable
+            If the tracking server does not answer.
+        """
+        ...
+
     def log_file(self, run_id: str, path: Path, folder: str = "") -> None:
         """Keep a file under the run's artefacts."""
         ...

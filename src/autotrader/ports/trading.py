@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.orders import Fill, Order
@@ -20,6 +21,9 @@ from autotrader.domain.trading import (
     TradingState,
 )
 from autotrader.ports.events import Event
+
+T = TypeVar("T")
+_ROWS = 5_000  # of one question
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,43 +307,14 @@ class Page:
     offset: int = 0
 
 
-@runtime_checkable
-class TradingRecords(Protocol):
-    """Accounts, orders, fills, positions, and the lease on them.
+class TradingReads(Protocol):
+    """Accounts, orders, fills, positions, as they are read.
 
     Methods raise Unreachable while the database does not answer.
     """
 
-    def acquire(self, account: str, owner: str, *, now: datetime, seconds: float) -> Lease | None:
-        """Take the lease with a new token; None while the newest has neither expired nor been released.
-
-        Whoever owned it: an owner is one start of a process, and a start of the same name waits, too.
-        """
-        ...
-
-    def renew(self, lease: Lease, *, now: datetime, seconds: float) -> Lease:
-        """Prolong it, and beat the account's heart; Refused if it was released or another token given out."""
-        ...
-
-    def release(self, lease: Lease, *, now: datetime) -> None:
-        """Give it back: nothing can be written under it any more. Nothing happens if it is lost already."""
-        ...
-
     def lease(self, account: str) -> Lease | None:
         """The newest lease, expired or not; None before the first."""
-        ...
-
-    def write(self, lease: Lease, change: Change) -> None:
-        """Make the whole change durable, in one transaction.
-
-        Raises
-        ------
-        Refused
-            If the lease's token is not the newest, it was released, or the state's revision is not the
-            stored one: nothing is written, and the caller must trade no more.
-        ValueError
-            If something in it is of another account than the lease.
-        """
         ...
 
     def state(self, account: str) -> AccountState | None: ...
@@ -364,13 +339,6 @@ class TradingRecords(Protocol):
         """Instrument and id of the fills from `since` on, by the venue's clock."""
         ...
 
-    def forget(self, account: str, before: datetime) -> int:
-        """Delete signals and equity points of before this (market) time; how many there were.
-
-        Everything else is kept. It holds a writer up for a day's rows at a time, not for all of them.
-        """
-        ...
-
     def orders(self, account: str, page: Page) -> Sequence[Order]: ...
 
     def fills(self, account: str, page: Page) -> Sequence[Fill]: ...
@@ -385,10 +353,6 @@ class TradingRecords(Protocol):
 
     def dead_letters(self, account: str, page: Page) -> Sequence[DeadLetter]: ...
 
-    def ask(self, control: Control) -> None:
-        """Put a request before the trader; the same id again changes nothing."""
-        ...
-
     def unanswered(self, account: str) -> Sequence[Control]:
         """Oldest first."""
         ...
@@ -399,8 +363,79 @@ class TradingRecords(Protocol):
         """True unless somebody disabled it."""
         ...
 
+
+@runtime_checkable
+class TradingRecords(TradingReads, Protocol):
+    """Accounts, orders, fills, positions, and the lease on them.
+
+    Methods raise Unreachable while the database does not answer.
+    """
+
+    def at_once(self) -> AbstractContextManager[TradingReads]:
+        """Reads that see one instant, however many they are and whoever writes meanwhile.
+
+        For the thread that asked; within, nothing may be waited for but the database.
+        """
+        ...
+
+    def acquire(self, account: str, owner: str, *, now: datetime, seconds: float) -> Lease | None:
+        """Take the lease with a new token; None while the newest has neither expired nor been released.
+
+        Whoever owned it: an owner is one start of a process, and a start of the same name waits, too.
+        """
+        ...
+
+    def renew(self, lease: Lease, *, now: datetime, seconds: float) -> Lease:
+        """Prolong it, and beat the account's heart; Refused if it was released or another token given out."""
+        ...
+
+    def release(self, lease: Lease, *, now: datetime) -> None:
+        """Give it back: nothing can be written under it any more. Nothing happens if it is lost already."""
+        ...
+
+    def write(self, lease: Lease, change: Change) -> None:
+        """Make the whole change durable, in one transaction.
+
+        Raises
+        ------
+        Refused
+            If the lease's token is not the newest, it was released, or the state's revision is not the
+            stored one: nothing is written, and the caller must trade no more.
+        ValueError
+            If something in it is of another account than the lease.
+        """
+        ...
+
+    def forget(self, account: str, before: datetime) -> int:
+        """Delete signals and equity points of before this (market) time; how many there were.
+
+        Everything else is kept. It holds a writer up for a day's rows at a time, not for all of them.
+        """
+        ...
+
+    def ask(self, control: Control) -> None:
+        """Put a request before the trader; the same id again changes nothing."""
+        ...
+
     def enable_strategy(
         self, strategy_id: str, enabled: bool, *, actor: str, reason: str, at: datetime
     ) -> bool:
         """Change it, with an AUDIT event; False if it was so already."""
         ...
+
+
+def every_row(listing: Callable[[str, Page], Sequence[T]], account: str, page: Page) -> Iterator[T]:
+    """Every row of a page's span, newest first, however many there are.
+
+    Parameters
+    ----------
+    listing : Callable
+        One of the records' listings, such as `records.trades`.
+    """
+    offset = 0
+    while True:
+        rows = listing(account, Page(page.start, page.end, page.instrument, _ROWS, offset))
+        yield from rows
+        if len(rows) < _ROWS:
+            return
+        offset += len(rows)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 INPUT = "features"
 OUTPUT = "probabilities"
-# Below this, waking the other threads costs more than they take over.
-BATCH_ROWS = 32
 
 
 class OnnxModel:
@@ -31,8 +29,6 @@ class OnnxModel:
     Parameters
     ----------
     path : Path
-    batch_threads : int
-        That share the rows of a batch. A single row is always one thread's: sharing costs it more.
     content : bytes or None
         The file's bytes, from a caller who read (and checked) them; None reads them.
 
@@ -49,11 +45,10 @@ class OnnxModel:
         If it is no ONNX file, or its input, output or metadata are not as the contract says.
     """
 
-    def __init__(self, path: Path, *, batch_threads: int = 1, content: bytes | None = None) -> None:
+    def __init__(self, path: Path, *, content: bytes | None = None) -> None:
         graph = path.read_bytes() if content is None else content
         try:
-            self._session = _open(graph, threads=1)
-            self._batch_session = self._session if batch_threads == 1 else _open(graph, threads=batch_threads)
+            self._session = _open(graph)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base below Exception
             raise BadData(f"expected an ONNX model in {path}: {error}") from None
         inputs = [(i.name, i.type) for i in self._session.get_inputs()]
@@ -78,17 +73,15 @@ class OnnxModel:
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[n, 3], as the graph gives it, of contiguous float32[n, f]."""
         result: NDArray[np.float32]
-        session = self._session if len(features) < BATCH_ROWS else self._batch_session
-        (result,) = session.run([OUTPUT], {INPUT: features})
+        (result,) = self._session.run([OUTPUT], {INPUT: features})
         return result
 
 
-def _open(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+def _open(graph: bytes) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # One thread adds up the trees in one order: the answer does not depend on the number of cores.
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Threads that wait for rows sleep: they would take the cores from those who ask.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

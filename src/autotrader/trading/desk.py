@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
+from autotrader import tracing
 from autotrader.domain.errors import Rejected, Throttled, Unreachable
 from autotrader.domain.orders import Order, OrderStatus
 from autotrader.ports.broker import Broker
@@ -102,7 +104,8 @@ class OrderDesk:
         doubt.attempts += 1
         doubt.handed_over = self._clock.monotonic()
         try:
-            word = await self._calls(f"order {order.client_order_id}", lambda: self._broker.submit(order))
+            with tracing.span("order", order_id=order.client_order_id, instrument=str(order.instrument)):
+                word = await self._calls(f"order {order.client_order_id}", lambda: self._broker.submit(order))
         except Throttled as error:
             doubt.due = self._clock.monotonic() + error.retry_after_seconds
             log.warning("order held back", order=order.client_order_id, reason=str(error))
@@ -117,6 +120,21 @@ class OrderDesk:
             self._doubts.pop(order.client_order_id, None)
             self._book.add(self._current(order).moved(OrderStatus.OPEN, venue_order_id=word.venue_order_id))
             self._book.take_word(word)
+
+    async def send_all(self, orders: Sequence[Order], market_now: datetime) -> None:
+        """`send` each, side by side: none waits for what the venue says of another.
+
+        Raises
+        ------
+        Refused
+            If the lease is not held, once all have come to their end.
+        """
+        ends = await asyncio.gather(
+            *(self.send(order, market_now) for order in orders), return_exceptions=True
+        )
+        for end in ends:
+            if end is not None:
+                raise end
 
     async def resolve(self, market_now: datetime, objection: Callable[[Order], str]) -> None:
         """Ask for every order in doubt that is due, and send again what the venue does not have.

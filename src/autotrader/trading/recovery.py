@@ -66,19 +66,21 @@ class Reconciliation:
         self._major = major
         self._actor = actor
         self._unsure = 0
+        self._brought_in = 0  # fills, by looks that could not be concluded
         self._told: set[str] = set()
         self.newest: Comparison | None = None
 
     async def run(self, kind: RecoveryKind, reason: str) -> Recovery | None:
         """Reconcile once; the account is restricted or freed as the result demands.
 
-        A continuous one that finds nothing leaves no record.
+        A continuous one that finds nothing leaves no record. Nor does one that cannot be concluded yet,
+        such as one in whose middle an order was filled: what it brought in is told by the next one that can.
 
         Returns
         -------
         Recovery or None
-            None where it was continuous and found nothing, or the venue did not answer; then the
-            account is REDUCING if it could not be done at a start.
+            None where it was continuous and found nothing or could not be concluded, or the venue did
+            not answer; then the account is REDUCING if it could not be done at a start.
         """
         began = self._clock.monotonic()
         try:
@@ -106,8 +108,13 @@ class Reconciliation:
         events = tuple(event for event in events if event.key not in self._told)
         self._told = set() if comparison.agrees else self._told | {event.key for event in events}
         accounting.adopt(state, events)
-        if kind is RecoveryKind.CONTINUOUS and not adopted and not events and not told:
-            return None
+        adopted += self._brought_in
+        if kind is RecoveryKind.CONTINUOUS and not events and not told:
+            is_open = bool(comparison.unsure) and not found
+            self._brought_in = adopted if is_open else 0
+            if is_open or not adopted:
+                return None
+        self._brought_in = 0
         recovery = Recovery(
             id=uuid4().hex,
             account=state.account,

@@ -105,6 +105,7 @@ class TradingSession:
         self._beaten = 0.0
         self._last_bar = 0.0
         self._gaps = 0
+        self._heard = asyncio.Event()  # something of the venue
 
     def stop(self) -> None:
         """Ask for the end: no new orders, everything written, the lease given back."""
@@ -135,6 +136,7 @@ class TradingSession:
     async def _take_batches(self, feed: Feed, pump: asyncio.Task[None]) -> None:
         batches = feed.batches()
         stopping = asyncio.create_task(self._stopping.wait())
+        hearing = asyncio.create_task(self._heard.wait())
         coming: asyncio.Task[Batch] | None = None
         try:
             while not self._stopping.is_set():
@@ -142,11 +144,20 @@ class TradingSession:
                 await asyncio.sleep(0)
                 if not coming.done():  # recorded bars are there at once: nothing need be waited for
                     await asyncio.wait(
-                        {coming, stopping, pump}, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                        {coming, stopping, hearing, pump},
+                        timeout=TICK_SECONDS,
+                        return_when=asyncio.FIRST_COMPLETED,
                     )
                 if pump.done():
                     pump.result()  # who does not hear the venue must not trade
                     raise Unreachable("expected updates of the broker without end, have ended")
+                if hearing.done():
+                    # Now rather than with the next bar, whose orders would wait for it.
+                    self._heard.clear()
+                    self._trader.news.take(self._trader.market_now)
+                    if not coming.done():
+                        self._trader.keep_news()
+                    hearing = asyncio.create_task(self._heard.wait())
                 if coming.done():
                     try:
                         batch = coming.result()
@@ -159,7 +170,7 @@ class TradingSession:
                 if self._clock.monotonic() - self._ticked >= TICK_SECONDS:
                     await self.tick()
         finally:
-            for task in (coming, stopping):
+            for task in (coming, stopping, hearing):
                 if task is not None:
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
@@ -310,6 +321,7 @@ class TradingSession:
     async def _pump(self) -> None:
         async for update in self._broker.updates():
             self._trader.news.hear(update)
+            self._heard.set()
 
     async def _end(self) -> None:
         """What works is taken back, what is known is written, the next owner need not wait."""

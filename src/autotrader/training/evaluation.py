@@ -7,8 +7,9 @@ that may be registered: nothing is fitted again after it was judged.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,7 @@ from autotrader.config.settings import StrategySettings, TrainingSettings
 from autotrader.domain.errors import BadData
 from autotrader.execution.arrays import Floats
 from autotrader.execution.strategy import COST_MULTIPLE, VOLATILITY_FEATURE, StrategyRules
-from autotrader.training.artifacts import (
-    content_key,
-    exclusive,
-    file_sha256,
-    published,
-    software,
-    stored_result,
-    write_result,
-)
+from autotrader.training.artifacts import content_key, exclusive, file_sha256, software
 from autotrader.training.backtest import BacktestResult
 from autotrader.training.champion import ask_champion
 from autotrader.training.dataset import Dataset, PreparedData, open_dataset
@@ -44,6 +37,7 @@ from autotrader.training.folds import (
     rows_per_instant,
     run_fold,
 )
+from autotrader.training.results import Results
 from autotrader.training.search import FamilySearch
 from autotrader.training.skill import Skill, measure_skill
 from autotrader.training.statistics import (
@@ -70,7 +64,7 @@ class Evaluation:
     key : str
         Content hash of all that went into the model: its training key.
     folder : str
-        Holds `curves.npz`.
+        Holds `curves.npz` and the model's files.
     family, parameters
         Of the recipe with the highest skill in the searches.
     first_ts, last_ts : datetime
@@ -126,7 +120,7 @@ def evaluate_models(
     searches: Sequence[FamilySearch],
     strategy: StrategySettings,
     training: TrainingSettings,
-    work: Path,
+    results: Results,
     champion_onnx: Path | None = None,
     threads: int = 1,
 ) -> Evaluation:
@@ -139,8 +133,8 @@ def evaluate_models(
         At least one.
     strategy, training
         Costs and capital; windows and seed.
-    work : Path
-        Folder of training artefacts; the judgement goes to `evaluation/<key>` in it.
+    results : Results
+        The judgement becomes its `evaluation/<key>`.
     champion_onnx : Path or None
         None: there is no champion.
     threads : int
@@ -158,10 +152,9 @@ def evaluate_models(
         strategy.horizon_minutes, strategy.round_trip_cost_bps,
     )  # fmt: skip
     champion_digest = file_sha256(champion_onnx) if champion_onnx else None
-    folder = work / "evaluation" / content_key(training_key, champion_digest, strategy.allocated_capital)
-    parts = folds_folder(work, training_key)
-    with exclusive(work / "evaluation" / f"{folder.name}.lock"):
-        existing = stored_result(folder, Evaluation)
+    name = f"evaluation/{content_key(training_key, champion_digest, strategy.allocated_capital)}"
+    with exclusive(results.folder / f"{name}.lock"):
+        existing = results.stored(name, Evaluation)
         if existing is not None:
             log.info("evaluation exists", key=training_key)
             return existing
@@ -169,39 +162,41 @@ def evaluate_models(
         rules = StrategyRules.of(strategy)
         folds = evaluation_folds(data, training)
         metadata = _metadata(prepared, strategy, training_key, best.family)
-        results = tuple(
+        parts = [f"{folds_of(training_key)}/fold-{number:03d}" for number in range(len(folds))]
+        judged = tuple(
             run_fold(
                 data,
                 fold,
                 number,
                 recipe,
                 rules=rules,
-                folder=parts / f"fold-{number:03d}",
+                results=results,
+                name=parts[number],
                 export_as=metadata if number == len(folds) - 1 else None,
             )
             for number, fold in enumerate(folds)
         )
-        with published(folder) as staging:
+        with results.published(name) as staging:
             evaluation = _judge(
                 data,
-                results,
-                [read_forecasts(parts / f"fold-{number:03d}") for number in range(len(folds))],
+                judged,
+                [read_forecasts(results.folder / part) for part in parts],
                 key=training_key,
-                importance=read_importance(parts / f"fold-{len(folds) - 1:03d}"),
-                folder=folder,
+                importance=read_importance(results.folder / parts[-1]),
+                folder=results.folder / name,
                 staging=staging,
                 recipe=recipe,
                 rules=rules,
                 training=training,
                 champion_onnx=champion_onnx,
             )
-            write_result(staging, evaluation)
-    return evaluation
+            results.write(staging, evaluation)
+    return results.read(name, Evaluation)
 
 
-def folds_folder(work: Path, training_key: str) -> Path:
-    """Where the folds of the model with that key lie, its files among them."""
-    return work / "folds" / training_key
+def folds_of(training_key: str) -> str:
+    """Name of the folder of results in which the model's folds are, its files among them."""
+    return f"folds/{training_key}"
 
 
 def _judge(
@@ -246,11 +241,7 @@ def _judge(
     excess = total_difference(model.net_returns, best.net_returns, lags=lags)
     first, last = folds[0].test_start, folds[-1].test_end
     days = (last - first) / timedelta(days=1)
-    files = folds[-1].files
-    if files is None:
-        raise BadData(
-            f"expected the model's files in the last fold under {folder.parent}: delete it and run again"
-        )
+    files = _with_its_files(folds[-1], folder=folder, staging=staging)
     annual = np.sqrt(model.metrics.bars_per_year)
     return Evaluation(
         key=key,
@@ -280,6 +271,18 @@ def _judge(
         has_champion=champion_onnx is not None,
         champion_statement=champion_statement,
     )
+
+
+def _with_its_files(fold: FoldResult, *, folder: Path, staging: Path) -> ModelFiles:
+    """The model of the fold among the judgement's own files: all that later steps need is there."""
+    if fold.files is None:
+        raise BadData(f"expected the model's files in the last fold of {folder}: delete it and run again")
+    moved = {}
+    for name in ("onnx_path", "native_path"):
+        path = Path(getattr(fold.files, name))
+        shutil.copyfile(path, staging / path.name)
+        moved[name] = str(folder / path.name)
+    return replace(fold.files, **moved)
 
 
 def _trade(data: Dataset, forecasts: Forecasts, rules: StrategyRules) -> BacktestResult:

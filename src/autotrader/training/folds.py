@@ -17,11 +17,11 @@ import structlog
 
 from autotrader.execution.arrays import Floats
 from autotrader.execution.strategy import StrategyRules, score_of
-from autotrader.training.artifacts import published, stored_result, write_result
 from autotrader.training.calibration import Calibration, Probabilities
 from autotrader.training.dataset import Dataset, Rows
 from autotrader.training.export import ModelFiles, export_model
 from autotrader.training.fitting import FittedModel, Recipe, fit_model
+from autotrader.training.results import Results
 from autotrader.training.skill import direction_area, error_by_shifts, log_loss
 from autotrader.training.splits import Fold
 
@@ -115,10 +115,11 @@ def run_fold(
     recipe: Recipe,
     *,
     rules: StrategyRules,
-    folder: Path,
+    results: Results,
+    name: str,
     export_as: Mapping[str, str] | None,
 ) -> FoldResult:
-    """Make the fold's models and forecasts, or find them in the folder.
+    """Make the fold's models and forecasts, or find them in the results.
 
     Parameters
     ----------
@@ -127,12 +128,13 @@ def run_fold(
     number : int
     recipe : Recipe
     rules : StrategyRules
-    folder : Path
-        Appears when everything in it is there.
+    results : Results
+    name : str
+        Of the fold in them.
     export_as : Mapping[str, str] or None
         Metadata of the model's files; None exports none.
     """
-    existing = stored_result(folder, FoldResult)
+    existing = results.stored(name, FoldResult)
     if existing is not None:
         return existing
     model = fit_model(data, fold.train, recipe, rules=rules)
@@ -144,7 +146,7 @@ def run_fold(
     probabilities = model.probabilities(features)
     raw_of_shuffled = shuffled.classifier.probabilities(features)
     shuffled_score = score_of(raw_of_shuffled)
-    with published(folder) as staging:
+    with results.published(name) as staging:
         np.savez(
             staging / FORECASTS_FILE,
             rows=fold.test,
@@ -165,8 +167,8 @@ def run_fold(
             )
             files = replace(
                 made,
-                onnx_path=str(folder / Path(made.onnx_path).name),
-                native_path=str(folder / Path(made.native_path).name),
+                onnx_path=str(results.folder / name / Path(made.onnx_path).name),
+                native_path=str(results.folder / name / Path(made.native_path).name),
             )
         result = FoldResult(
             number=number,
@@ -194,9 +196,9 @@ def run_fold(
             ),
             files=files,
         )
-        write_result(staging, result)
+        results.write(staging, result)
     log.info("fold judged", number=number, test_start=fold.test_start.isoformat(), rows=len(label))
-    return result
+    return results.read(name, FoldResult)
 
 
 def read_forecasts(folder: Path) -> tuple[Forecasts, Forecasts]:

@@ -19,7 +19,7 @@ from autotrader.training.backtest import BacktestResult
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.evaluation import BUY_AND_HOLD, FLAT, MODEL
 from autotrader.training.report import write_backtest_report
-from autotrader.training.strategy import hold, trade
+from autotrader.training.strategy import decision_hash, hold, trade
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,15 @@ class OnDemandBacktest:
         without a model.
     metrics : Mapping[str, Mapping[str, float or None]]
         By path: `model`, `flat`, `buy_and_hold`.
+    decision_hash : str or None
+        Of the model's positions: equal ones decided equally. None without a model.
     report_path : str
     """
 
     statement: str
     learnt_share: float | None
     metrics: Mapping[str, Mapping[str, float | None]]
+    decision_hash: str | None
     report_path: str
 
 
@@ -76,6 +79,7 @@ def backtest_on_demand(
     }
     window = f"{prepared.first_ts:%Y-%m-%d %H:%M} to {prepared.as_of:%Y-%m-%d %H:%M} UTC"
     learnt_share: float | None = None
+    decisions: str | None = None
     statement = f"{window}; baselines alone"
     if onnx_path is not None:
         model = OnnxModel(onnx_path)
@@ -88,6 +92,7 @@ def backtest_on_demand(
         score = score_of(model.probabilities(data.features[:][:, columns]))
         entry_score = np.full(len(rows), float(json.loads(model.metadata["entry_score"])))
         paths = {MODEL: trade(data, rows, score, entry_score=entry_score, rules=rules), **paths}
+        decisions = decision_hash(data, rows, score, entry_score=entry_score, rules=rules)
         known_until = parse_utc(model.metadata["known_until"])
         learnt = data.ts < np.datetime64(known_until.replace(tzinfo=None), "us")
         learnt_share = float(np.mean(learnt))
@@ -101,4 +106,4 @@ def backtest_on_demand(
     write_backtest_report(
         report, title=title, statement=statement, prepared=prepared, strategy=strategy, paths=paths
     )
-    return OnDemandBacktest(statement, learnt_share, metrics, str(report))
+    return OnDemandBacktest(statement, learnt_share, metrics, decisions, str(report))

@@ -21,7 +21,7 @@ from autotrader.domain.errors import BadData, ConfigurationError, NotFound
 from autotrader.domain.instruments import InstrumentId
 from autotrader.execution.arrays import Times
 from autotrader.execution.labels import strategy_labels
-from autotrader.training.artifacts import content_key, published, stored_result, write_result
+from autotrader.training.artifacts import content_key
 from autotrader.training.classifiers import CLASSES
 from autotrader.training.dataset import (
     BAR,
@@ -35,6 +35,7 @@ from autotrader.training.dataset import (
     content_files,
     content_sha256,
 )
+from autotrader.training.results import Results
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +57,7 @@ def prepare_training_data(
     strategy: StrategySettings,
     training: TrainingSettings,
     as_of: datetime,
-    work: Path,
+    results: Results,
 ) -> PreparedData:
     """Freeze the training set of a window that ends at `as_of`.
 
@@ -72,8 +73,8 @@ def prepare_training_data(
     as_of : datetime
         Market time, UTC. The same instant asked for again, of the same table versions, is the
         same training set: pass the time at which the run began, not the time of the retry.
-    work : Path
-        Folder of training artefacts; the set goes to `dataset/<key>` in it.
+    results : Results
+        The set becomes its `dataset/<key>`.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def prepare_training_data(
         sample_every_bars=training.sample_every_bars,
         start=as_of - timedelta(days=training.lookback_days + training.evaluation_days) - MARGIN,
         as_of=as_of,
-        work=work,
+        results=results,
     )
     _require_history(prepared, training)
     return prepared
@@ -113,7 +114,7 @@ def freeze_window(
     sample_every_bars: int,
     start: datetime,
     as_of: datetime,
-    work: Path,
+    results: Results,
 ) -> PreparedData:
     """Freeze features, labels and prices of [start, as_of), as they were known at `as_of`.
 
@@ -133,8 +134,8 @@ def freeze_window(
         strategy.interval, strategy.horizon_minutes, strategy.round_trip_cost_bps, strategy.labels.rule,
         sample_every_bars,
     )  # fmt: skip
-    folder = work / "dataset" / key
-    existing = stored_result(folder, PreparedData)
+    name = f"dataset/{key}"
+    existing = results.stored(name, PreparedData)
     if existing is not None:
         log.info("training data exists", key=key, rows=existing.rows)
         return existing
@@ -150,14 +151,14 @@ def freeze_window(
             features.training_frame([instrument], version=versions["features"], **asked),
         )
 
-    with published(folder) as staging:
+    with results.published(name) as staging:
         kept = _Collection(staging, feature_set.names)
         for instrument in sorted(instruments):
             price, known = read(instrument)
             kept.add(instrument, price, known, strategy=strategy, every=sample_every_bars)
         prepared = kept.merge(
             key=key,
-            folder=folder,
+            folder=results.folder / name,
             as_of=as_of,
             strategy=strategy,
             every=sample_every_bars,
@@ -165,9 +166,9 @@ def freeze_window(
             feature_lookback=feature_set.lookback,
             versions=versions,
         )
-        write_result(staging, prepared)
+        results.write(staging, prepared)
     log.info("training data prepared", key=key, rows=prepared.rows, left_out=dict(prepared.left_out))
-    return prepared
+    return results.read(name, PreparedData)
 
 
 class _Collection:

@@ -3,12 +3,14 @@
 Results are named by content and shared between runs, so no run may delete its own. Each finished
 run leaves a record of the folders that it used; cleaning keeps those of the runs that count, and
 whatever was made or used within the last two days, which no run under way exceeds. While a step is
-at work (`in_use`) nothing is cleaned at all.
+at work (`in_use`) nothing is cleaned at all; where steps work on several machines, it is their marks
+of use that say so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,14 +19,19 @@ from pathlib import Path
 
 import structlog
 
+from autotrader.command import to_plain
 from autotrader.data.files import storage_errors
+from autotrader.data.places import ObjectPath, delete_folder, folders_in, local_path, write_whole
+from autotrader.plain import from_plain
+from autotrader.ports.places import Place
 from autotrader.ports.registry import ModelStatus, ModelVersion
-from autotrader.training.artifacts import content_key, exclusive, shared, stored_result, write_result
+from autotrader.training.artifacts import content_key, exclusive, shared
+from autotrader.training.results import LIST_FILE, RESULT_FILE, Results
 
 log = structlog.get_logger(__name__)
 
 RUNS = "runs"
-RESULTS = ("dataset", "search", "folds", "evaluation", "validation", "champions", "backtests")
+RESULTS = ("dataset", "trials", "search", "folds", "evaluation", "validation", "champions", "backtests")
 
 # Beyond any run: training_pipeline's deadline is 6 hours, and it is tried twice.
 GRACE = timedelta(days=2)
@@ -44,7 +51,7 @@ class RunRecord:
     finished_at : datetime
         Wall time, UTC.
     folders : tuple of str
-        Results that it used, relative to the training folder.
+        Names of the results that it used.
     """
 
     run_id: str
@@ -53,30 +60,27 @@ class RunRecord:
 
 
 @contextlib.contextmanager
-def in_use(work: Path) -> Iterator[None]:
+def in_use(results: Results) -> Iterator[None]:
     """Hold off cleaning of the training folder; any number of steps may at once."""
-    with shared(_lock(work)):
+    with shared(_lock(results.folder)):
         yield
 
 
-def record_run(work: Path, run_id: str, folders: Iterable[str], *, finished_at: datetime) -> None:
+def record_run(results: Results, run_id: str, names: Iterable[str], *, finished_at: datetime) -> None:
     """Remember what a run used. Recorded again, it is the newer record that stands.
 
     Parameters
     ----------
-    work : Path
-        The training folder.
+    results : Results
     run_id : str
-    folders : iterable of str
-        Absolute, within `work`.
+    names : iterable of str
+        Of results.
     finished_at : datetime
         Wall time, UTC.
     """
-    used = tuple(sorted(str(Path(folder).relative_to(work)) for folder in folders))
-    folder = _record_folder(work, run_id)
-    with storage_errors(f"write {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_result(folder, RunRecord(run_id, finished_at, used))
+    record = RunRecord(run_id, finished_at, tuple(sorted(names)))
+    content = json.dumps(to_plain(record), indent=1).encode()
+    write_whole(_record(results.place, run_id) / RESULT_FILE, content)
 
 
 def live_runs(versions: Iterable[ModelVersion]) -> frozenset[str]:
@@ -84,15 +88,14 @@ def live_runs(versions: Iterable[ModelVersion]) -> frozenset[str]:
     return frozenset(v.run_id for v in versions if v.aliases or v.status in _LIVE)
 
 
-def clean(work: Path, *, keep_runs: int, live: Collection[str], now: datetime) -> tuple[str, ...]:
+def clean(results: Results, *, keep_runs: int, live: Collection[str], now: datetime) -> tuple[str, ...]:
     """Delete what no run needs that counts.
 
     Killed at any instant it leaves only whole results, and what it began the next cleaning ends.
 
     Parameters
     ----------
-    work : Path
-        The training folder.
+    results : Results
     keep_runs : int
         Newest finished runs whose results stay.
     live : collection of str
@@ -103,53 +106,92 @@ def clean(work: Path, *, keep_runs: int, live: Collection[str], now: datetime) -
     Returns
     -------
     tuple of str
-        Folders that went, relative to `work`; none where a step is at work just now.
+        Names of results that went; none where a step is at work on this machine just now.
     """
+    with _cleaning(results.folder) as is_free:
+        if not is_free:
+            return ()
+        gone = _clean(results.place, keep_runs=keep_runs, live=live, now=now)
+    if results.is_shared:
+        clean_copies(results, now=now)
+    return gone
+
+
+def clean_copies(results: Results, *, now: datetime) -> None:
+    """Delete this machine's copies of shared results that no step used lately."""
+    with _cleaning(results.folder) as is_free:
+        if is_free and results.is_shared:
+            _clean(results.folder, keep_runs=0, live=(), now=now)
+
+
+@contextlib.contextmanager
+def _cleaning(folder: Path) -> Iterator[bool]:
+    """Keep steps of this machine out while the folder is cleaned; False where one is at work."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(exclusive(_lock(work), wait=False))
+            stack.enter_context(exclusive(_lock(folder), wait=False))
         except BlockingIOError:
             log.info("training folder is in use, a later run cleans it")
-            return ()
-        with storage_errors(f"clean {work}"):
-            return _clean(work, keep_runs=keep_runs, live=live, now=now)
+            yield False
+            return
+        stack.enter_context(storage_errors(f"clean {folder}"))
+        yield True
 
 
-def _clean(work: Path, *, keep_runs: int, live: Collection[str], now: datetime) -> tuple[str, ...]:
-    records = [stored_result(folder, RunRecord) for folder in sorted((work / RUNS).glob("*"))]
-    runs = sorted((r for r in records if r is not None), key=lambda r: r.finished_at, reverse=True)
+def _clean(place: Place, *, keep_runs: int, live: Collection[str], now: datetime) -> tuple[str, ...]:
+    runs = sorted(_records(place), key=lambda r: r.finished_at, reverse=True)
     kept = [run for number, run in enumerate(runs) if number < keep_runs or run.run_id in live]
     needed = {folder for run in kept for folder in run.folders}
     gone = []
-    for name in RESULTS:
-        for left in (work / name).glob(".*"):  # of cleanings and steps that were killed: none is at work
-            shutil.rmtree(left)
-        for folder in sorted(f for f in (work / name).glob("*") if f.is_dir()):
-            relative = f"{name}/{folder.name}"
-            if relative in needed or now - _last_used(folder) < GRACE:
+    for kind in RESULTS:
+        for folder in folders_in(place / kind):
+            name = f"{kind}/{folder.name}"
+            # A local one with a dot is of a cleaning or a step that was killed: none is at work.
+            if not folder.name.startswith(".") and (name in needed or now - _last_used(folder) < GRACE):
                 continue
-            expired = folder.rename(folder.with_name(f"{_EXPIRED}{folder.name}"))
-            shutil.rmtree(expired)
-            folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
-            gone.append(relative)
+            _expire(folder)
+            if not folder.name.startswith("."):
+                gone.append(name)
     for run in runs:
         if run not in kept:
-            shutil.rmtree(_record_folder(work, run.run_id))
+            delete_folder(_record(place, run.run_id))
     if gone:
         log.info("training folder cleaned", folders=len(gone), runs_kept=len(kept))
     return tuple(gone)
 
 
-def _record_folder(work: Path, run_id: str) -> Path:
+def _records(place: Place) -> Iterator[RunRecord]:
+    for folder in folders_in(place / RUNS):
+        with contextlib.suppress(FileNotFoundError):  # its deletion was cut short, or is under way
+            yield from_plain(RunRecord, json.loads((folder / RESULT_FILE).read_bytes()))
+
+
+def _expire(folder: Place) -> None:
+    """Delete a result, so that what is left of it after a kill is none."""
+    if isinstance(folder, ObjectPath):
+        keys = [found.key for found in folder.bucket.below(folder.prefix)]
+        folder.bucket.delete([key for key in keys if key.endswith(f"/{LIST_FILE}")])
+        folder.bucket.delete(keys)
+        return
+    path = local_path(folder)
+    expired = path if path.name.startswith(".") else path.rename(path.with_name(f"{_EXPIRED}{path.name}"))
+    shutil.rmtree(expired)
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+
+
+def _record(place: Place, run_id: str) -> Place:
     """Named by a hash: whatever a tracker calls its runs, it is one path component."""
-    return work / RUNS / content_key(run_id)
+    return place / RUNS / content_key(run_id)
 
 
-def _lock(work: Path) -> Path:
-    return work / "in-use.lock"
+def _lock(folder: Path) -> Path:
+    return folder / "in-use.lock"
 
 
-def _last_used(folder: Path) -> datetime:
+def _last_used(folder: Place) -> datetime:
     """When the folder, or anything in it, was made or read."""
-    newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    return datetime.fromtimestamp(newest, UTC)
+    if isinstance(folder, ObjectPath):
+        newest = max(found.modified for found in folder.bucket.below(folder.prefix))
+        return newest.astimezone(UTC)
+    path = local_path(folder)
+    return datetime.fromtimestamp(max(p.stat().st_mtime for p in (path, *path.rglob("*"))), UTC)

@@ -1,30 +1,37 @@
 """Search of a family's parameters, inside the first training window alone.
 
 Killed at any instant and begun again, a search goes on: each trial draws from a random state of its
-own, its outcome is a file before anything else hears of it, and ledger and tracker know it by its
-content. So nothing is tried twice, and nothing counts twice.
+own, its outcome is a file before anything else hears of it, and ledger and tracker, which know it by
+its content, before Optuna counts it. So nothing is tried twice, nothing counts twice, and whatever
+has a number has been announced. Where Optuna's memory is PostgreSQL several workers share a search:
+each trial is of whoever holds its claim, and who finds one that its worker died of tries it again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from autotrader.config.settings import StrategySettings, TrainingSettings
+from autotrader.data.places import write_new
 from autotrader.domain.errors import BadData
 from autotrader.execution.strategy import StrategyRules
 from autotrader.ports.clock import WallClock
+from autotrader.ports.places import Place
+from autotrader.ports.studies import Studies
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import Trial, TrialLedger
-from autotrader.training.artifacts import content_key, exclusive, software, stored_result, write_result
+from autotrader.training.artifacts import content_key, software
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.models import family
+from autotrader.training.results import Results
 from autotrader.training.splits import Fold
 from autotrader.training.trials import SEARCH_ROWS, TrialOutcome, TrialRunner
 
@@ -32,6 +39,10 @@ if TYPE_CHECKING:
     import optuna
 
 log = structlog.get_logger(__name__)
+
+TRIALS = "trials"
+STUDY_FILE = "study"
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class FamilySearch:
     key : str
     family : str
     folder : str
+        Of the trials' returns.
     best : TrialOutcome
         Of the complete trials, the one with the highest skill.
     trials : tuple of TrialOutcome
@@ -65,11 +77,11 @@ def search_family(
     tracker: ExperimentTracker,
     run_id: str,
     wall_clock: WallClock,
-    work: Path,
-    storage_url: str | None = None,
+    results: Results,
+    studies: Studies,
     threads: int = 1,
 ) -> FamilySearch:
-    """Try `trials_per_model` models of one family.
+    """Try `trials_per_model` models of one family, beside whoever else is at the same search.
 
     Parameters
     ----------
@@ -82,10 +94,10 @@ def search_family(
     tracker : ExperimentTracker
         Gets a child run of `run_id` for each.
     wall_clock : WallClock
-    work : Path
-        Folder of training artefacts; the search lives in `search/<key>` in it.
-    storage_url : str or None
-        Optuna's storage as an SQLAlchemy URL; a SQLite file in that folder when None.
+    results : Results
+        The search becomes its `search/<key>`; outcomes of trials gather in `trials/<key>`.
+    studies : Studies
+        Optuna's memory. One worker alone always makes the same trials.
     threads : int
 
     Raises
@@ -99,80 +111,86 @@ def search_family(
     """
     kind = family(family_name)
     key = content_key(
-        "search 2", prepared.sha256, prepared.labels, kind.name, strategy.strategy_id, software(),
+        "search 3", prepared.sha256, prepared.labels, kind.name, strategy.strategy_id, software(),
         strategy.horizon_minutes, strategy.round_trip_cost_bps, training.trials_per_model,
         training.lookback_days, training.fold_days, training.evaluation_days, training.seed, SEARCH_ROWS,
     )  # fmt: skip
-    folder = work / "search" / key
-    with exclusive(folder / "lock"):
-        existing = stored_result(folder, FamilySearch)
-        if existing is not None:
-            log.info("search exists", family=kind.name, trials=len(existing.trials))
-            return existing
-        search = TrialRunner(
+    name, gathered = f"search/{key}", f"{TRIALS}/{key}"
+    existing = results.stored(name, FamilySearch)
+    if existing is not None:
+        log.info("search exists", family=kind.name, trials=len(existing.trials))
+        return existing
+    with studies.open(results.folder / gathered) as storage:
+        runner = TrialRunner(
             data=open_dataset(prepared),
             kind=kind,
             rules=StrategyRules.of(strategy),
             training=training,
-            folder=folder,
+            place=results.place / gathered,
             wall_clock=wall_clock,
             threads=threads,
         )
-        study = _open_study(key, storage_url or _local_database(folder.resolve()))
-        trials: list[TrialOutcome] = []
-        for number in range(training.trials_per_model):
-            trials.append(search.run(study, number))
+
+        def announce(outcome: TrialOutcome) -> None:
             _announce(
-                trials[-1],
+                outcome,
                 prepared=prepared,
-                folds=search.folds,
+                folds=runner.folds,
                 strategy=strategy,
                 ledger=ledger,
                 tracker=tracker,
                 run_id=run_id,
                 at=wall_clock.now(),
             )
-        found = FamilySearch(key, kind.name, str(folder), _best(trials), tuple(trials))
-        write_result(folder, found)
-    return found
+
+        study = _open_study(f"{key}-{_name_once(runner.place / STUDY_FILE)}", storage)
+        trials = _try_all(study, runner, studies, announce, count=training.trials_per_model)
+    with results.published(name) as staging:
+        for trial in trials:
+            if trial.returns_file is not None:
+                (staging / trial.returns_file).write_bytes((runner.place / trial.returns_file).read_bytes())
+        found = FamilySearch(key, kind.name, str(results.folder / name), _best(trials), trials)
+        results.write(staging, found)
+    return results.read(name, FamilySearch)
 
 
-def _local_database(folder: Path) -> str:
-    """URL of the folder's own trial database, which gets its name when it is whole.
+def _try_all(
+    study: optuna.Study,
+    runner: TrialRunner,
+    studies: Studies,
+    announce: Callable[[TrialOutcome], None],
+    *,
+    count: int,
+) -> tuple[TrialOutcome, ...]:
+    """Make the trials that nobody else makes, until all have an outcome."""
+    while open_numbers := [n for n in range(count) if n not in runner.ended(study)]:
+        for number in open_numbers:
+            with studies.claim(f"trial-{study.study_name}-{number}") as is_ours:
+                if is_ours and number not in runner.ended(study):
+                    runner.run(study, number, announce)
+                    break
+        else:
+            time.sleep(_POLL_SECONDS)
+    return tuple(runner.read(key, number) for number, key in sorted(runner.ended(study).items()))
 
-    SQLite commits every table and every index by itself: a kill between the two leaves studies
-    whose names nothing keeps unique, and no later start mends that.
-    """
-    from optuna.storages import RDBStorage
 
-    path = folder / "optuna.db"
-    if not path.exists():
-        for crumb in folder.glob("optuna.making*"):  # its journal too, which would undo the next one
-            crumb.unlink()
-        making = folder / "optuna.making"
-        storage = RDBStorage(f"sqlite:///{making}")
-        storage.remove_session()
-        storage.engine.dispose()
-        making.replace(path)
-    return f"sqlite:///{path}"
+def _name_once(place: Place) -> str:
+    """What Optuna knows this search by; another one when the outcomes of its trials were cleaned away."""
+    write_new(place, lambda: uuid.uuid4().hex.encode())
+    return place.read_bytes().decode()
 
 
-def _open_study(key: str, url: str) -> optuna.Study:
+def _open_study(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=key,
-        storage=url,
+    return optuna.create_study(
+        study_name=name,
+        storage=storage,
         direction="maximize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=2),
         load_if_exists=True,
     )
-    # We hold the search's lock: whoever was at these is gone. A trial without a state of ours does
-    # not count.
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    return study
 
 
 def _announce(

@@ -6,7 +6,8 @@ them the position is kept, by the rules of `autotrader.execution.strategy` that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,15 +81,20 @@ def trade(
     BadData
         If there are no rows.
     """
-    strong = np.where(np.abs(score) > entry_score, score, 0.0)
-    sleeves = list(_sleeves(data, rows, strong))
-    results = []
-    for sleeve in sleeves:
-        position = rules.positions(
-            sleeve.instrument, sleeve.bars.ts, sleeve.score, volatility=sleeve.volatility, entry_score=0.0
-        )
-        results.append(_backtest(sleeve.bars, position, rules, share=len(sleeves)))
-    return combine(results)
+    decided = _decide(data, rows, score, entry_score, rules)
+    return combine([_backtest(s.bars, position, rules, share=len(decided)) for s, position in decided])
+
+
+def decision_hash(
+    data: Dataset, rows: Rows, score: Floats, *, entry_score: Floats, rules: StrategyRules
+) -> str:
+    """SHA-256 of all positions that `trade` of the same arguments takes: equal ones decided equally."""
+    digest = hashlib.sha256()
+    for sleeve, position in _decide(data, rows, score, entry_score, rules):
+        digest.update(f"{sleeve.instrument} {len(position)} ".encode())
+        digest.update(sleeve.bars.ts.tobytes())
+        digest.update(position.tobytes())
+    return digest.hexdigest()
 
 
 def hold(data: Dataset, rows: Rows, *, rules: StrategyRules, position: float) -> BacktestResult:
@@ -103,6 +109,20 @@ def hold(data: Dataset, rows: Rows, *, rules: StrategyRules, position: float) ->
     return combine(
         [_backtest(s.bars, np.full(len(s.bars.ts), position), rules, share=len(sleeves)) for s in sleeves]
     )
+
+
+def _decide(
+    data: Dataset, rows: Rows, score: Floats, entry_score: Floats, rules: StrategyRules
+) -> Sequence[tuple[_Sleeve, Floats]]:
+    """Each instrument's part with its positions."""
+    strong = np.where(np.abs(score) > entry_score, score, 0.0)
+    return [
+        (
+            s,
+            rules.positions(s.instrument, s.bars.ts, s.score, volatility=s.volatility, entry_score=0.0),
+        )
+        for s in _sleeves(data, rows, strong)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ of overfitting.
 from __future__ import annotations
 
 import functools
+import io
 import json
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,11 @@ import structlog
 
 from autotrader.command import to_plain
 from autotrader.config.settings import TrainingSettings
-from autotrader.data.files import storage_errors, write_atomically
+from autotrader.data.places import write_whole
 from autotrader.execution.strategy import StrategyRules, score_of
 from autotrader.plain import from_plain
 from autotrader.ports.clock import WallClock
+from autotrader.ports.places import Place
 from autotrader.training.artifacts import content_key
 from autotrader.training.backtest import BacktestResult, bucket_returns
 from autotrader.training.dataset import Dataset
@@ -94,7 +96,7 @@ class TrialRunner:
     kind: Family
     rules: StrategyRules
     training: TrainingSettings
-    folder: Path
+    place: Place
     wall_clock: WallClock
     threads: int
 
@@ -102,34 +104,38 @@ class TrialRunner:
     def folds(self) -> list[Fold]:
         return search_folds(self.data, self.training)
 
-    def run(self, study: optuna.Study, number: int) -> TrialOutcome:
-        """The trial of that number: read from the study if it is told there, else made.
+    def ended(self, study: optuna.Study) -> dict[int, str]:
+        """Numbers of the trials that count, with the keys of their outcomes."""
+        found: dict[int, str] = {}
+        for trial in study.get_trials(deepcopy=False):
+            if _counts(trial):
+                found.setdefault(trial.user_attrs["number"], trial.user_attrs["key"])
+        return found
+
+    def run(self, study: optuna.Study, number: int, announce: Callable[[TrialOutcome], None]) -> None:
+        """Make the trial of that number, of which nobody else may be at work.
 
         A trial's proposal depends on the seed, its number and the trials before it. So one that
-        was cut short is proposed again exactly, and its outcome is found if it was written.
+        was cut short is proposed again exactly, and its outcome is found if it was written. Where
+        others went on meanwhile, what it proposed is what is proposed again.
         """
-        told = [t for t in study.get_trials(deepcopy=False) if _ended(t)]
-        if number < len(told):
-            return self._read(told[number].user_attrs["key"], number)
         import optuna
 
-        seed = int(content_key(self.training.seed, self.kind.name, number)[:8], 16)
-        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_TRIALS)
-        trial = study.ask()
-        parameters = self.kind.suggest(trial)
+        trial, parameters = self._propose(study, number)
         key = content_key(
             "trial 2", self.data.prepared.sha256, self.data.prepared.labels, self.kind.name, parameters,
             self.training.seed, self.training.lookback_days, self.training.evaluation_days,
             self.rules.holding.total_seconds(), self.rules.round_trip_cost_bps, SEARCH_ROWS,
         )  # fmt: skip
+        trial.set_user_attr("key", key)
         if self._file(key, "json").exists():
-            outcome = self._read(key, number)
+            outcome = self.read(key, number)
             for step in range(len(outcome.fold_skills)):
                 trial.report(float(np.mean(outcome.fold_skills[: step + 1])), step)
         else:
             outcome = self._try(trial, number, key, parameters)
-            write_atomically(self._file(key, "json"), json.dumps(to_plain(outcome), indent=1).encode())
-        trial.set_user_attr("key", key)
+            write_whole(self._file(key, "json"), json.dumps(to_plain(outcome), indent=1).encode())
+        announce(outcome)
         trial.set_user_attr("state", outcome.state)
         state = {
             "complete": optuna.trial.TrialState.COMPLETE,
@@ -137,7 +143,28 @@ class TrialRunner:
             "failed": optuna.trial.TrialState.FAIL,
         }[outcome.state]
         study.tell(trial, outcome.skill if outcome.state == "complete" else None, state=state)
-        return outcome
+
+    def read(self, key: str, number: int) -> TrialOutcome:
+        """The outcome that a trial left."""
+        outcome = from_plain(TrialOutcome, json.loads(self._file(key, "json").read_bytes()))
+        return replace(outcome, number=number)
+
+    def _propose(self, study: optuna.Study, number: int) -> tuple[optuna.Trial, Mapping[str, Any]]:
+        import optuna
+
+        proposed: dict[str, Any] = {}
+        for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            if left.user_attrs.get("number") == number:  # of a worker that is gone: the number is ours
+                if "key" in left.user_attrs:
+                    proposed = left.params
+                study.tell(left.number, state=optuna.trial.TrialState.FAIL)
+        seed = int(content_key(self.training.seed, self.kind.name, number)[:8], 16)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_TRIALS)
+        with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+            study.sampler = optuna.samplers.PartialFixedSampler(proposed, sampler) if proposed else sampler
+        trial = study.ask()
+        trial.set_user_attr("number", number)
+        return trial, self.kind.suggest(trial)
 
     def _try(self, trial: optuna.Trial, number: int, key: str, parameters: Mapping[str, Any]) -> TrialOutcome:
         import optuna
@@ -159,8 +186,9 @@ class TrialRunner:
         returns_file = None
         if result is not None:
             returns_file = self._file(key, "npy").name
-            with storage_errors(f"write {self.folder / returns_file}"):
-                np.save(self.folder / returns_file, bucket_returns(result, BUCKET))
+            content = io.BytesIO()
+            np.save(content, bucket_returns(result, BUCKET))
+            write_whole(self._file(key, "npy"), content.getvalue())
         return TrialOutcome(
             number=number,
             key=key,
@@ -194,15 +222,12 @@ class TrialRunner:
         rows = np.concatenate([fold.test for fold in self.folds])
         return trade(data, rows, score[rows], entry_score=entry[rows], rules=self.rules)
 
-    def _file(self, key: str, suffix: str) -> Path:
-        return self.folder / f"trial-{key}.{suffix}"
-
-    def _read(self, key: str, number: int) -> TrialOutcome:
-        outcome = from_plain(TrialOutcome, json.loads(self._file(key, "json").read_text()))
-        return replace(outcome, number=number)
+    def _file(self, key: str, suffix: str) -> Place:
+        return self.place / f"trial-{key}.{suffix}"
 
 
-def _ended(trial: optuna.trial.FrozenTrial) -> bool:
+def _counts(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether it came to an end of its own: Optuna calls those failed, too, whose worker is gone."""
     return trial.state.name in {"COMPLETE", "PRUNED"} or (
         trial.state.name == "FAIL" and trial.user_attrs.get("state") == "failed"
     )

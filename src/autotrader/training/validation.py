@@ -14,20 +14,14 @@ from autotrader.command import to_plain
 from autotrader.config.settings import Environment, StrategySettings
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import TrialLedger
-from autotrader.training.artifacts import (
-    content_key,
-    exclusive,
-    file_sha256,
-    published,
-    stored_result,
-    write_result,
-)
+from autotrader.training.artifacts import content_key, exclusive, file_sha256
 from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.evaluation import BUY_AND_HOLD, FLAT, MODEL, SHUFFLED, Evaluation
 from autotrader.training.gates import Decision, GateEvidence, GateResult, Kind, Outcome, evaluate_gates
 from autotrader.training.integrity import Integrity, gather_integrity
 from autotrader.training.overfitting import Luck, measure_luck
 from autotrader.training.report import write_report
+from autotrader.training.results import Results
 from autotrader.training.search import FamilySearch
 from autotrader.training.statistics import Difference
 from autotrader.training.windows import embargo_of
@@ -86,7 +80,7 @@ def validate_model(
     strategy: StrategySettings,
     environment: Environment,
     judged_at: datetime,
-    work: Path,
+    results: Results,
 ) -> Validation:
     """Gather evidence, evaluate the gates, write the report, and tell the tracker.
 
@@ -107,8 +101,8 @@ def validate_model(
         Says which gates are enforced.
     judged_at : datetime
         Wall time for the report, UTC.
-    work : Path
-        Folder of training artefacts; report and result go to `validation/<key>` in it.
+    results : Results
+        Report and verdict become its `validation/<key>`.
 
     Raises
     ------
@@ -125,10 +119,12 @@ def validate_model(
         strategy_id=strategy.strategy_id,
     )
     evaluated = Path(evaluation.folder).name
-    key = content_key("validation 1", evaluated, evaluation.files, environment, luck)
-    folder = work / "validation" / key
-    with exclusive(work / "validation" / f"{key}.lock"):
-        validation = stored_result(folder, Validation)
+    digests = (evaluation.files.onnx_sha256, evaluation.files.native_sha256)
+    key = content_key("validation 2", evaluated, digests, environment, luck)
+    name = f"validation/{key}"
+    folder = results.folder / name
+    with exclusive(results.folder / f"{name}.lock"):
+        validation = results.stored(name, Validation)
         if validation is None:
             data = open_dataset(prepared)
             integrity = gather_integrity(
@@ -140,7 +136,7 @@ def validate_model(
             )
             evidence = _evidence(evaluation, luck, integrity, capital=float(strategy.allocated_capital))
             gates = evaluate_gates(evidence, environment=environment)
-            with published(folder) as staging:
+            with results.published(name) as staging:
                 write_report(
                     staging / REPORT_FILE,
                     prepared=prepared,
@@ -167,7 +163,8 @@ def validate_model(
                     report_path=str(folder / REPORT_FILE),
                     report_sha256=file_sha256(staging / REPORT_FILE),
                 )
-                write_result(staging, validation)
+                results.write(staging, validation)
+            validation = results.read(name, Validation)
     _track(validation, evaluation, tracker, run_id)
     log.info("model judged", decision=validation.decision.value, reasons=list(validation.reasons))
     return validation

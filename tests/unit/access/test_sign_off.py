@@ -339,7 +339,5 @@ class Signing(RuleBasedStateMachine):
         ) == (request.round)
 
 
-Signing.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=20, derandomize=True, deadline=None, database=None
-)
+Signing.TestCase.settings = settings(max_examples=80, stateful_step_count=20)
 TestSigning = Signing.TestCase

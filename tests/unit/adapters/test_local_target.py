@@ -17,10 +17,12 @@ import httpx
 import psutil
 import pytest
 
+from autotrader.adapters import local_target
 from autotrader.adapters.local_target import LocalTarget
-from autotrader.config.settings import Settings
+from autotrader.config.settings import ServingSettings, Settings
 from autotrader.domain.errors import ConfigurationError
 from autotrader.domain.rollout import Color
+from autotrader.monitoring.colour_ports import of_home, told_port
 from autotrader.ports.deployment import DeploymentTarget, Release, SlotHealth
 from tests.fakes import deployment_server
 from tests.services import free_port
@@ -170,8 +172,10 @@ def test_requests_under_way_are_answered_before_it_ends(target: LocalTarget, tmp
     code = f"""
 import httpx
 body = {{"request_id": "q", "rows": [[0.5]]}}
+client = httpx.Client(trust_env=False)  # takes longer than to ask
+client.get("{endpoint}/health")
 print("asking", flush=True)
-print(httpx.post("{endpoint}/predict", json=body, trust_env=False).status_code)
+print(client.post("{endpoint}/predict", json=body).status_code)
 """
     asking = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert asking.stdout is not None
@@ -189,6 +193,26 @@ def test_a_port_that_somebody_set_and_another_took_is_an_error(
         taken.listen()
         with pytest.raises(ConfigurationError, match=r"AUTOTRADER_SERVING__BLUE_PORT.*is taken"):
             target.start(Color.BLUE, release(tmp_path))
+
+
+def test_a_port_that_moved_is_told_to_who_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        usual = taken.getsockname()[1]
+        # Nobody set it: it is the usual one, and it may move.
+        monkeypatch.setattr(local_target, "ServingSettings", lambda: ServingSettings(blue_port=usual))
+        settings = Settings(_env_file=None, home=tmp_path / "moved", serving={"blue_port": usual})
+        target = LocalTarget(settings, command=SERVER)
+        try:
+            endpoint = target.start(Color.BLUE, release(tmp_path))
+            told = told_port(of_home(settings.home), Color.BLUE)
+            assert (endpoint, told != usual) == (f"http://127.0.0.1:{told}", True)
+            (of_home(settings.home) / "blue.json").unlink()  # started by a version that told nobody
+            target.start(Color.BLUE, release(tmp_path))
+            assert told_port(of_home(settings.home), Color.BLUE) == told
+        finally:
+            target.stop(Color.BLUE)
 
 
 def test_one_that_answers_in_another_colours_name_is_not_taken_for_it(

@@ -106,6 +106,32 @@ def test_a_parameter_cannot_be_changed(world: World) -> None:
         tracker.log(run, params={"leaves": 63})
 
 
+@pytest.mark.parametrize("theirs", ["31", "63"])
+def test_a_parameter_that_another_process_logs_at_the_same_moment_is_compared(
+    world: World, theirs: str
+) -> None:
+    tracker = world.tracker()
+    run = tracker.start_run(key="k1", name="training")
+    answer = world.mlflow.answer
+
+    def insert_first(method: str, path: str, query: dict[str, object], body: bytes) -> bytes:
+        if path.endswith("runs/log-batch") and not world.run(run).params:
+            world.run(run).params["leaves"] = theirs
+            raise Refusal(
+                "BAD_REQUEST",
+                "(sqlite3.IntegrityError) UNIQUE constraint failed: params.key, params.run_uuid",
+            )
+        return answer(method, path, query, body)
+
+    world.mlflow.answer = insert_first  # type: ignore[method-assign]
+    if theirs == "31":
+        tracker.log(run, params={"leaves": 31})
+    else:
+        with pytest.raises(Rejected, match="Changing param values"):
+            tracker.log(run, params={"leaves": 31})
+    assert world.run(run).params == {"leaves": theirs}
+
+
 def test_a_table_is_kept_the_way_that_the_ui_shows(world: World) -> None:
     tracker = world.tracker()
     run = tracker.start_run(key="k1", name="training")

@@ -115,3 +115,18 @@ def test_a_process_that_died_is_reported_with_the_end_of_its_log(table: ProcessT
 
 def test_stopping_when_nothing_runs_stops_nothing(table: ProcessTable) -> None:
     assert table.stop_all() == []
+
+
+def test_a_process_that_was_killed_and_is_not_yet_gone_is_started_anew(
+    tmp_path: Path, table: ProcessTable
+) -> None:
+    # Its memory takes the system a while.
+    ready = tmp_path / "ready"
+    code = f"import time; kept = b'x' * 400_000_000; open({str(ready)!r}, 'w').write('1\\n'); time.sleep(60)"
+    large = spec("large", code)
+    first = table.start(large)
+    wait_for(ready)
+    first.kill()
+    while first.is_running() and first.status() != psutil.STATUS_ZOMBIE and first.cmdline():
+        time.sleep(0.0005)
+    assert table.start(large).pid != first.pid

@@ -78,21 +78,30 @@ class World:
 
     def own(self, color: Color, green_until: datetime | None = None, fallback: Color | None = None) -> None:
         route = Route(BTC, color, fallback, 0, green_until, AT, "test")
+        """The first time blue's version becomes live; who owns the route is a matter of its own."""
+        ways = [RolloutState.COMPLETED]
+        if self.records.live() is not None:
+            ways = [RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK]
         begun = self._begin(f"owner-{len(self.records.recent(1000))}", Stage.FINALIZE)
-        owned = replace(begun, state=RolloutState.COMPLETED, ended_at=AT)
-        assert self.records.change(begun, owned, EVENT, routes=[route]) is not None
+        for number, state in enumerate(ways):
+            routes = [] if number else [route]
+            to = replace(begun, state=state, ended_at=AT if state.is_over else None)
+            changed = self.records.change(begun, to, EVENT, routes=routes)
+            assert changed is not None
+            begun = changed
 
     def roll_out(self, stage: Stage = Stage.SHADOW, state: RolloutState = RolloutState.WORKING) -> None:
         begun = self._begin("r1", stage)
         self.records.change(begun, replace(begun, state=state), EVENT)
 
     def _begin(self, rollout_id: str, stage: Stage) -> Rollout:
+        is_first = self.records.live() is None
         rollout = Rollout(
             id=rollout_id,
             strategy_id="autotrader-strategy",
-            version="green's",
-            previous_version="blue's",
-            candidate=Color.GREEN,
+            version="blue's" if is_first else "green's",
+            previous_version=None if is_first else "blue's",
+            candidate=Color.BLUE if is_first else Color.GREEN,
             profile="fast",
             state=RolloutState.WORKING,
             stage=stage,
@@ -119,7 +128,7 @@ class World:
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(routed_predictor, "FIRST_PAUSE_SECONDS", 0.001)
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(PredictionClient(None, timeout_seconds=0.4))
+        client = await stack.enter_async_context(PredictionClient(None, timeout_seconds=1.0))
         yield World(Records(), client, tmp_path, stack)
 
 
@@ -359,3 +368,38 @@ async def test_pairs_wait_while_the_database_does_not_answer(world: World) -> No
         world.records.reachable = True
         recorder.add("r1", replace(pair, request_id="q2"))
     assert [p.request_id for p in world.pairs()] == ["q1", "q2"]
+
+
+async def test_under_break_glass_who_asks_the_candidate_acts_on_the_stable_colours_answer(
+    world: World,
+) -> None:
+    """The rule for green leads to blue, whose service turns away who named green."""
+    await world.serve(Color.BLUE)
+    routed = world.records.slots()[Color.BLUE]
+    world.records.set_slot(replace(routed, color=Color.GREEN, version="green's"))
+    world.own(Color.GREEN, green_until=AT + timedelta(minutes=3), fallback=Color.BLUE)
+    async with world.predictor() as predictor:
+        prediction = await predictor.predict(REQUEST)
+    assert (prediction.color, prediction.version, prediction.epoch) == (Color.BLUE, "blue's", 1)
+
+
+async def test_a_candidate_never_answers_for_the_stable_colour(world: World) -> None:
+    """The rule for blue leads to green: nobody may act on that."""
+    await world.serve(Color.GREEN)
+    routed = world.records.slots()[Color.GREEN]
+    world.records.set_slot(replace(routed, color=Color.BLUE, version="blue's"))
+    world.own(Color.BLUE)
+    async with world.predictor() as predictor:
+        with pytest.raises(Unreachable):
+            await predictor.predict(REQUEST)
+
+
+async def test_where_the_stable_colour_is_not_there_either_there_is_no_prediction(world: World) -> None:
+    await world.serve(Color.GREEN)
+    other = world.records.slots()[Color.GREEN]
+    world.records.set_slot(replace(other, color=Color.BLUE))
+    await world.serve(Color.GREEN)
+    world.own(Color.BLUE, green_until=AT + timedelta(minutes=3), fallback=Color.BLUE)
+    async with world.predictor() as predictor:
+        with pytest.raises(Unreachable):
+            await predictor.predict(REQUEST)

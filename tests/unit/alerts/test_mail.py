@@ -9,11 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email.message import EmailMessage
 from html.parser import HTMLParser
+from typing import Any
 
 import jinja2
 import pytest
 
-from autotrader.alerts.mail import Letter, exact, message, money, price, render
+from autotrader.alerts.mail import Letter, Picture, exact, message, money, price, render
+from autotrader.alerts.picture import CurvePoint, thinned
 from autotrader.alerts.reports import (
     DailySummary,
     OpenPosition,
@@ -70,6 +72,7 @@ SUMMARY = DailySummary(
 FILL = Fill(
     "main", "7", "id", "v", BTC, Side.BUY, Decimal("0.1"), Decimal("61000.10"), Decimal("0.0001"), "BTC", NOW
 )
+HOUR: dict[str, Any] = {"start": NOW - timedelta(hours=1), "end": NOW, "source": "live"}
 TRADE = ClosedTrade(
     "main", BTC, Side.BUY, Decimal(1), Decimal(10), Decimal(11), Decimal("0.1"), Decimal("0.9"), NOW, NOW
 )
@@ -98,7 +101,7 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.sources += [value or "" for name, value in attrs if name in {"src", "href"}]
-        if tag not in {"meta", "br"}:
+        if tag not in {"meta", "br", "img"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -150,7 +153,7 @@ def test_of_many_trades_the_newest_are_shown_and_the_rest_counted() -> None:
 
 
 def test_an_execution_names_each_fill_and_the_trade_it_closed() -> None:
-    letter = trade_execution("main", [FILL], [TRADE], source="live")
+    letter = trade_execution("main", [FILL], [TRADE], **HOUR)
     assert letter.subject == "main: buy 0.1 BTCUSDT"
     for text in (letter.html, letter.text):
         assert "61,000.1" in text
@@ -158,11 +161,21 @@ def test_an_execution_names_each_fill_and_the_trade_it_closed() -> None:
         assert "+0.90" in text
 
 
-def test_the_same_executions_make_the_same_key_in_any_order() -> None:
+def test_the_executions_of_an_interval_make_one_letter_in_any_order() -> None:
     other = replace(FILL, fill_id="8")
-    forth, back = (trade_execution("main", fills, source="live") for fills in ([FILL, other], [other, FILL]))
-    assert forth.key == back.key != trade_execution("main", [FILL], source="live").key
+    forth, back = (trade_execution("main", fills, **HOUR) for fills in ([FILL, other], [other, FILL]))
+    assert forth == back
+    assert forth.key == "trade-execution-main-20240229T213000Z"
     assert forth.subject == "main: 2 executions"
+
+
+def test_of_many_executions_the_newest_are_shown_and_the_rest_counted() -> None:
+    fills = [replace(FILL, fill_id=str(n), at=NOW - timedelta(seconds=n)) for n in range(1_000)]
+    letter = trade_execution("main", fills, **HOUR)
+    assert letter.text.count("61,000.1") == 50
+    for text in (letter.html, letter.text):
+        assert "and 950 earlier ones" in text
+    assert "21:30:00" in letter.text
 
 
 def test_a_recovery_that_is_not_settled_shows_the_discrepancies_and_what_to_do() -> None:
@@ -204,7 +217,7 @@ def test_nothing_that_is_reported_can_become_markup_or_a_template() -> None:
     for letter in (
         daily_summary(hostile),
         recovery_report(told, source="live", base_currency=HOSTILE),
-        trade_execution("main", [replace(FILL, fee_currency=HOSTILE)], source="live"),
+        trade_execution("main", [replace(FILL, fee_currency=HOSTILE)], **HOUR),
     ):
         assert "script" not in Tags(letter.html).names
         assert "&lt;script&gt;" in letter.html
@@ -218,6 +231,40 @@ def test_a_page_is_whole_loads_nothing_and_reads_in_the_dark() -> None:
     assert tags.sources == []
     assert "prefers-color-scheme: dark" in page
     assert tags.names.isdisjoint({"div", "img", "link", "script"})
+
+
+def test_a_picture_travels_in_the_mail_and_nothing_is_loaded_from_elsewhere() -> None:
+    curve = tuple(
+        CurvePoint(NOW - timedelta(minutes=n), Decimal(1000 + n), 0.001 * n) for n in range(600, 0, -1)
+    )
+    letter = daily_summary(replace(SUMMARY, curve=thinned(curve)))
+    assert Tags(letter.html).sources == ["cid:equity-main"]
+    assert 'alt="Equity and drawdown of main"' in letter.html
+    mail = parsed(message(letter, sender="a@example.com", recipient=None, at=NOW))
+    _, rich = mail.iter_parts()
+    assert rich.get_content_type() == "multipart/related"
+    page, picture = rich.iter_parts()
+    assert page.get_content_type() == "text/html"
+    assert (picture["Content-ID"], picture.get_content_type()) == ("<equity-main>", "image/png")
+    assert picture.get_payload(decode=True) == letter.pictures[0].png
+    (source,) = Tags(letter.page()).sources
+    assert source.startswith("data:image/png;base64,iVBOR")
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_extremes() -> None:
+    heights = [Decimal(n % 977) for n in range(10_000)]
+    heights[5_003] = Decimal(100_000)
+    curve = [CurvePoint(NOW + timedelta(minutes=n), height, 0.0) for n, height in enumerate(heights)]
+    kept = thinned(curve)
+    assert len(kept) <= 240
+    assert (kept[0], kept[-1]) == (curve[0], curve[-1])
+    assert max(kept, key=lambda p: p.equity) == curve[5_003]
+
+
+def test_a_pictures_name_cannot_start_a_header_of_its_own() -> None:
+    letter = replace(LETTER, pictures=(Picture("a>\nBcc: x@evil.example", b"png"),))
+    with pytest.raises(BadData, match="picture's name"):
+        message(letter, sender="a@example.com", recipient=None, at=NOW)
 
 
 def test_a_value_that_a_template_lacks_is_an_error_not_a_gap() -> None:

@@ -7,9 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from pydantic import SecretStr
@@ -27,6 +25,7 @@ from autotrader.domain.errors import ExitCode
 from autotrader.domain.instruments import Venue
 from autotrader.ports.credentials import CredentialCheck, CredentialReport, CredentialState
 from tests.fakes.binance_account import KEY, SECRET, BinanceAccount
+from tests.fakes.http_server import Handler, listening
 from tests.fakes.market_data import InMemorySource
 from tests.fakes.oanda_server import OandaServer
 
@@ -258,29 +257,18 @@ def test_a_database_of_an_unknown_kind_is_wrong() -> None:
 # MLflow
 
 
-class _Mlflow(BaseHTTPRequestHandler):
+class _Mlflow(Handler):
     status = 200
 
-    def do_GET(self) -> None:
-        body = json.dumps({"experiments": [], "error_code": "X", "message": "told to"}).encode()
-        self.send_response(self.status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_GET  # noqa: N815 - named by the library
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+    def respond(self) -> None:
+        self.answer_json(self.status, {"experiments": [], "error_code": "X", "message": "told to"})
 
 
 @pytest.mark.parametrize(("status", "state"), [(200, State.FINE), (401, State.WRONG), (403, State.WRONG)])
 def test_an_mlflow_server_is_fine_or_wrong_as_it_answers(status: int, state: State) -> None:
     handler = type("Handler", (_Mlflow,), {"status": status})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        report = asyncio.run(MlflowCredential(f"http://127.0.0.1:{server.server_address[1]}").verify())
-        server.shutdown()
+    with listening(handler) as url:
+        report = asyncio.run(MlflowCredential(url).verify())
     assert report.state is state
 
 

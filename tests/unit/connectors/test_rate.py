@@ -24,7 +24,7 @@ def test_a_window_is_empty_again_once_its_requests_are_old() -> None:
     assert window.is_empty
 
 
-@settings(max_examples=30, derandomize=True)
+@settings(max_examples=30)
 @given(
     st.lists(st.floats(0, 3), min_size=1, max_size=60),
     st.integers(1, 5),

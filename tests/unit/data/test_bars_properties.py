@@ -21,7 +21,7 @@ from tests.unit.data.frames import FETCHED, LATENCY, MINUTE, START, stored_bars
 BTC = InstrumentId(Venue.BINANCE, "BTCUSDT")
 M1 = Interval.M1
 
-quick = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=6)
 windows = st.tuples(st.integers(0, 20), st.integers(1, 20))
 
 

@@ -120,7 +120,7 @@ def test_the_newest_due_bar_is_the_last_that_closed_while_the_market_was_open() 
     assert newest_due_open(Venue.IBKR, Interval.D1, saturday) == utc(2024, 3, 8, 5)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from([Venue.BINANCE, Venue.OANDA]),
     st.sampled_from(Interval),

@@ -11,10 +11,12 @@ from pydantic import SecretStr
 
 from autotrader import command
 from autotrader.config.settings import DatabaseSettings, Settings
+from autotrader.db import schema
 from autotrader.db.check_connections import check_connections
 from autotrader.db.engine import connect, open_database
+from autotrader.db.schema import LEDGER_HEAD
 from autotrader.domain.errors import ExitCode
-from tests.services import fresh_database
+from tests.services import empty_database, fresh_database
 
 
 def settings(url: str, ledger: str | None = None) -> Settings:
@@ -43,6 +45,35 @@ def test_a_database_that_is_behind_fails_and_is_left_alone(tmp_path: Path) -> No
     assert "behind: expected revision" in result.text
     with connect(url).begin() as connection:
         assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "0000"
+
+
+def test_a_platform_that_was_just_migrated_is_fine_before_anybody_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, ledger = fresh_database("sqlite", tmp_path), empty_database("sqlite", tmp_path / "ledger")
+    with monkeypatch.context() as older:
+        older.setattr(schema, "HEAD", LEDGER_HEAD)
+        open_database(ledger).dispose()
+    result = check_connections(settings=settings(url, ledger))
+    assert result.exit_code is ExitCode.DONE
+    assert result.text.count("answers, and is current") == 2
+
+
+def test_a_ledger_without_its_table_is_made_by_the_first_training_and_not_missed(tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    ledger = empty_database("sqlite", tmp_path / "ledger")
+    with connect(ledger).begin():  # the file, as a server's new database
+        pass
+    result = check_connections(settings=settings(fresh_database("sqlite", tmp_path), ledger))
+    assert result.exit_code is ExitCode.DONE
+    assert "is empty: the first training makes its table" in result.text
+
+
+def test_the_platforms_own_database_must_not_be_empty(tmp_path: Path) -> None:
+    with connect(empty_database("sqlite", tmp_path)).begin():
+        pass
+    result = check_connections(settings=settings(empty_database("sqlite", tmp_path)))
+    assert result.exit_code is ExitCode.FAILED
 
 
 def test_one_database_that_does_not_answer_is_enough_for_exit_code_3(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from alembic.script import ScriptDirectory
 
 import autotrader.db.schema
 from autotrader.db.engine import connect, open_database
-from autotrader.db.schema import HEAD, migrate, revision
+from autotrader.db.schema import HEAD, LEDGER_HEAD, migrate, revision
 from autotrader.db.tables import METADATA
 from tests.killing import run_at_once, run_killed
 from tests.services import empty_database
@@ -61,6 +62,21 @@ def test_head_is_the_newest_revision_and_revisions_are_numbered_in_order() -> No
     assert newest_first == sorted(newest_first, reverse=True)
 
 
+def test_no_revision_after_the_ledgers_newest_changes_its_table(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trials() -> tuple[list[str], list[str]]:
+        found = sa.inspect(connect(url))
+        return [str(c) for c in found.get_columns("trials")], [str(i) for i in found.get_indexes("trials")]
+
+    with monkeypatch.context() as older:
+        older.setattr(autotrader.db.schema, "HEAD", LEDGER_HEAD)
+        _open(url)
+    before = trials()
+    _open(url)
+    assert trials() == before
+
+
 def test_opening_again_changes_nothing_and_does_not_load_alembic(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +91,15 @@ def test_a_database_of_a_newer_version_is_used_as_it_is(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     assert revision(open_database(url)) == "9999"
+
+
+def test_threads_of_a_process_migrate_each_its_own_database(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(8)]
+    with ThreadPoolExecutor(len(urls)) as pool:
+        list(pool.map(_open, urls))
+    assert [revision(connect(url)) for url in urls] == [HEAD] * len(urls)
+    tables = [sa.inspect(connect(url)).get_table_names() for url in urls]
+    assert tables == [tables[0]] * len(urls)
 
 
 @pytest.mark.integration

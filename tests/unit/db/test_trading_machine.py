@@ -212,7 +212,5 @@ class Machine(RuleBasedStateMachine):
 def test_the_fake_and_the_database_agree_whatever_is_done(examples: int) -> None:
     run_state_machine_as_test(
         Machine,
-        settings=hypothesis_settings(
-            max_examples=examples, stateful_step_count=25, derandomize=True, deadline=None, database=None
-        ),
+        settings=hypothesis_settings(max_examples=examples, stateful_step_count=25),
     )

@@ -36,7 +36,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
         engine.dispose()
 
 
-@hypothesis_settings(derandomize=True, deadline=None, max_examples=30, database=None)
+@hypothesis_settings(max_examples=30)
 @given(numbers=st.lists(st.decimals(allow_nan=False, allow_infinity=False), max_size=20))
 def test_decimals_come_back_exactly(engine: sa.Engine, numbers: list[Decimal]) -> None:
     rows = [{"at": at, "number": number} for at, number in enumerate(numbers)]
@@ -65,8 +65,8 @@ def test_postgresql_has_numbers_and_sqlite_has_text() -> None:
 def test_an_instrument_is_kept_as_it_prints() -> None:
     instrument = InstrumentId(Venue.OANDA, "EUR_USD")
     dialect = sa.engine.url.make_url("sqlite://").get_dialect()()
-    assert Instrument().process_bind_param(instrument, dialect) == "oanda:EUR_USD"
-    assert Instrument().process_result_value("oanda:EUR_USD", dialect) == instrument
+    assert Instrument().bind_processor(dialect)(instrument) == "oanda:EUR_USD"
+    assert Instrument().result_processor(dialect, None)("oanda:EUR_USD") == instrument
 
 
 def test_the_index_of_working_orders_is_of_those_that_are_not_final() -> None:

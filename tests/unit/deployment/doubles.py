@@ -10,6 +10,7 @@ from autotrader.config.settings import DeploymentSettings
 from autotrader.deployment.controller import Controller, StageResult
 from autotrader.deployment.projection import Projection
 from autotrader.deployment.transitions import Scope
+from autotrader.domain.errors import AutotraderError
 from autotrader.domain.rollout import Color, Outcome
 from autotrader.ports.deployment import Release, Rollout, Slot, SlotHealth, SlotState
 from autotrader.ports.registry import ModelCandidate, ModelStatus
@@ -43,10 +44,16 @@ class MovedClock:
 
 
 class ToldTarget:
-    """Colours that run what they were told to, at once."""
+    """Colours that run what they were told to, at once.
+
+    While `broken`, no change is taken; while `stuck`, the front door stays as it is seen.
+    """
 
     def __init__(self) -> None:
         self.running: dict[Color, str] = {}
+        self.shown: Color | None = None
+        self.broken: AutotraderError | None = None
+        self.stuck: AutotraderError | None = None
 
     def start(self, color: Color, release: Release) -> str:
         self.running[color] = release.version
@@ -57,7 +64,19 @@ class ToldTarget:
         return SlotHealth(version is not None, version is not None, version, "as told")
 
     def stop(self, color: Color) -> None:
+        if self.broken:
+            raise self.broken
         self.running.pop(color, None)
+
+    def sends_elsewhere(self, color: Color) -> str | None:
+        if self.broken:
+            raise self.broken
+        return None if self.shown is color else str(self.shown)
+
+    def point(self, color: Color) -> None:
+        if self.stuck:
+            raise self.stuck
+        self.shown = color
 
 
 class ScriptedWork:
@@ -133,7 +152,9 @@ class Deployment:
 
     def restart(self) -> None:
         """A new controller that knows nothing."""
-        self.projection = Projection(self.records, self.registry, self.clock, model=MODEL)
+        self.projection = Projection(
+            self.records, self.registry, self.clock, target=self.target, model=MODEL, events=self.events
+        )
         self.controller = Controller(
             records=self.records,
             target=self.target,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from autotrader.deployment import requests
 from autotrader.deployment.controller import StageResult
-from autotrader.domain.errors import BadData, Refused, Unreachable
+from autotrader.domain.errors import BadData, ConfigurationError, Refused, Unreachable
 from autotrader.domain.rollout import FAST, STANDARD, Color, Outcome, RolloutState, Stage
 from autotrader.ports.deployment import Pair, Rollout
+from autotrader.ports.events import Event
 from autotrader.ports.registry import Alias, ModelStatus
 from tests.unit.deployment.doubles import INSTRUMENTS, MODEL, PASSED, STRATEGY, Deployment
 
@@ -374,3 +376,62 @@ def test_pairs_are_forgotten_long_after_their_rollout_and_verdicts_are_not(live:
     live.controller.tick()
     assert live.records.pairs(rollout.id) == []
     assert live.records.stages(rollout.id)
+
+
+def test_the_front_door_follows_what_is_live_and_not_a_rollout_under_way(live: Deployment) -> None:
+    assert live.target.shown is Color.BLUE
+    rollout = reach(live, live.versions[1], Stage.FULL)
+    assert live.target.shown is Color.BLUE
+    live.target.shown = Color.GREEN  # somebody's hand
+    live.clock.move(10)
+    live.controller.tick()
+    assert live.target.shown is Color.BLUE
+    assert "were sent to" in by_hand(live)[0].message
+    requests.go_to(live.records, rollout.id, Stage.FINALIZE, actor="t", now=live.clock.now())
+    live.run()
+    assert live.target.shown is Color.GREEN
+
+
+def test_a_front_door_changed_by_hand_is_told_once_however_long_it_takes_to_put_it_back(
+    live: Deployment,
+) -> None:
+    live.target.shown = Color.GREEN
+    live.target.stuck = ConfigurationError("credentials are expired")
+    for _ in range(3):
+        live.clock.move(10)
+        live.controller.tick()
+    live.target.stuck = None
+    live.clock.move(10)
+    live.controller.tick()
+    assert live.target.shown is Color.BLUE
+    assert len(by_hand(live)) == 1
+    live.target.shown = Color.GREEN  # once more
+    live.clock.move(10)
+    live.controller.tick()
+    assert len(by_hand(live)) == 2
+    live.restart()
+    live.controller.tick()
+    assert len(by_hand(live)) == 2
+
+
+def by_hand(live: Deployment) -> Sequence[Event]:
+    return [event for event in live.events.recent() if "by hand" in event.message]
+
+
+def test_a_colour_that_cannot_be_stopped_holds_no_traffic_up_and_is_pending(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.target.broken = ConfigurationError("credentials are expired")
+    requests.take_back(live.records, "enough", actor="t", now=live.clock.now)
+    for _ in range(4):
+        live.controller.tick()
+        live.clock.move(2)
+    assert set(live.owners().values()) == {Color.BLUE}
+    assert live.records.find(rollout.id).state is RolloutState.ROLLING_BACK
+    heard = live.records.heartbeat("controller")
+    assert heard is not None
+    assert "green: credentials are expired" in heard[1]["pending"]
+    live.target.broken = None
+    live.clock.move(10)
+    live.run()
+    assert live.records.find(rollout.id).state is RolloutState.ROLLED_BACK
+    assert Color.GREEN not in live.target.running

@@ -139,7 +139,5 @@ TestRollouts = Rollouts.TestCase
 TestRollouts.settings = settings(
     max_examples=40,
     stateful_step_count=25,
-    derandomize=True,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -17,7 +17,7 @@ from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound, Ref
 from autotrader.domain.rollout import Color, RolloutState, Stage
 from autotrader.ports.registry import ModelStatus
 from tests.unit.deployment.doubles import MODEL, Deployment
-from tests.unit.deployment.test_controller import BAD, begin, reach
+from tests.unit.deployment.test_controller import BAD, reach
 
 
 @pytest.fixture
@@ -25,16 +25,6 @@ def settings() -> Settings:
     return Settings(
         binance={"instruments": ("BTCUSDT", "ETHUSDT", "SOLUSDT", "ARBUSDT", "BNBUSDT", "XRPUSDT")}
     )
-
-
-@pytest.fixture
-def live() -> Deployment:
-    """The second version is live on green, the first is warm on blue."""
-    deployment = Deployment()
-    for version in deployment.versions[:2]:
-        begin(deployment, version)
-        deployment.run()
-    return deployment
 
 
 def roll_back(deployment: Deployment, settings: Settings, reason: str = "it loses money"):
@@ -129,6 +119,7 @@ def switch(deployment: Deployment, settings: Settings, from_env: Color, to_env: 
         timeout=timeout,
         settings=settings,
         records=deployment.records,
+        registry=deployment.registry,
         target=deployment.target,
         clock=deployment.clock,
     )
@@ -189,6 +180,7 @@ def test_deploy_refuses_a_version_that_failed(live: Deployment, settings: Settin
             settings=settings,
             records=live.records,
             registry=live.registry,
+            target=live.target,
             clock=live.clock,
         )
 
@@ -201,6 +193,7 @@ def test_deploy_latest_takes_the_newest_that_may_serve(live: Deployment, setting
         settings=settings,
         records=live.records,
         registry=live.registry,
+        target=live.target,
         clock=live.clock,
     )
     assert begun.data["version"] == live.versions[2]
@@ -239,3 +232,19 @@ def test_asking_without_a_controller_says_that_there_is_none() -> None:
     deployment = Deployment()
     with pytest.raises(Unreachable, match="expected a controller at work, was none ever"):
         requests.require_controller(deployment.records, deployment.clock.now())
+
+
+def test_a_front_door_that_cannot_be_moved_leaves_traffic_moved_and_is_pending(
+    live: Deployment, settings: Settings
+) -> None:
+    live.target.broken = Unreachable("AWS did not answer")
+    result = roll_back(live, settings)
+    assert result.exit_code == ExitCode.UNREACHABLE
+    assert result.data["pending"] == ("front door: AWS did not answer",)
+    assert set(live.owners().values()) == {Color.BLUE}
+    live.target.broken = None
+    live.clock.move(10)
+    live.controller.tick()
+    assert live.target.shown is Color.BLUE
+    status = get_status(records=live.records, target=live.target, clock=live.clock)
+    assert "pending" not in status.text

@@ -26,7 +26,7 @@ def test_intervals_have_the_length_that_their_name_says() -> None:
 
 
 @given(INSTANTS, INTERVALS)
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 def test_the_floor_is_the_open_of_the_bar_that_holds_the_instant(now: datetime, interval: Interval) -> None:
     opened = floor_to(now, interval)
     assert opened <= now < opened + interval.delta
@@ -35,7 +35,7 @@ def test_the_floor_is_the_open_of_the_bar_that_holds_the_instant(now: datetime, 
 
 
 @given(INSTANTS, INTERVALS)
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 def test_the_last_closed_bar_has_closed_and_the_next_has_not(now: datetime, interval: Interval) -> None:
     opened = last_closed_open(now, interval)
     assert opened + interval.delta <= now < opened + 2 * interval.delta

@@ -56,7 +56,7 @@ def held(fills: Sequence[Fill], dust: Decimal = ZERO) -> tuple[Holdings, list[Cl
     return holdings, trades
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(fills, st.integers(0, 1000), st.sampled_from([ZERO, LOT]))
 def test_fills_in_any_order_give_the_same_units_and_cash(fills: list[Fill], seed: int, dust: Decimal) -> None:
     shuffled = list(fills)
@@ -66,7 +66,7 @@ def test_fills_in_any_order_give_the_same_units_and_cash(fills: list[Fill], seed
     assert one.position(BTC).quantity == other.position(BTC).quantity
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(fills, st.integers(1, 5_000_000))
 def test_equity_is_cash_plus_position_exactly(fills: list[Fill], cents: int) -> None:
     holdings, _ = held(fills)
@@ -81,7 +81,7 @@ def test_equity_is_cash_plus_position_exactly(fills: list[Fill], cents: int) -> 
     assert holdings.equity({BTC: price}, {BTC: "USDT"}, {"USDT": Decimal(1)}) == cash + units * price
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(fills)
 def test_what_closed_trades_earned_and_what_is_open_is_all_that_was_earned(fills: list[Fill]) -> None:
     quoted = [f for f in fills if f.fee_currency == "USDT"]
@@ -138,7 +138,7 @@ def an_order(status: OrderStatus = OrderStatus.OPEN) -> Order:
     )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(st.permutations([(500, 10_000), (1000, 10_100), (1500, 9_900)]), st.sampled_from(list(OrderStatus)))
 def test_an_order_is_filled_by_its_fills_in_any_order_whatever_was_said_of_it(
     parts: list[tuple[int, int]], said: OrderStatus

@@ -12,7 +12,7 @@ IDS = st.builds(InstrumentId, st.sampled_from(Venue), st.text(min_size=1, max_si
 
 
 @given(IDS)
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 def test_what_is_printed_is_read_back(instrument: InstrumentId) -> None:
     assert InstrumentId.parse(str(instrument)) == instrument
 

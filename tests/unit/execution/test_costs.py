@@ -46,7 +46,7 @@ def test_a_cost_that_is_no_cost_is_refused(wrong: float) -> None:
         Costs(fee_bps=wrong)
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(
     notional=st.floats(0, 1e9),
     bar=st.floats(0, 1e9) | st.just(math.nan),

@@ -109,7 +109,7 @@ def test_a_gap_that_ruins_leaves_nothing_to_turn_round_with() -> None:
     assert ledger.equity.tolist() == pytest.approx([1_000, 1_000, -100, -100])
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), holes=st.booleans(), silent=st.booleans())
 def test_the_history_is_the_trader_s_own_arithmetic_bit_for_bit(seed: int, holes: bool, silent: bool) -> None:
     m, position = random_market(seed, holes=holes, silent=silent), random_targets(seed)
@@ -119,7 +119,7 @@ def test_the_history_is_the_trader_s_own_arithmetic_bit_for_bit(seed: int, holes
     assert (ledger.trading_cost, ledger.borrow_cost) == (trading, borrowing)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000))
 def test_equity_is_capital_plus_the_gain_of_every_fill_less_its_cost(seed: int) -> None:
     m, position = random_market(seed, silent=True), random_targets(seed)
@@ -128,7 +128,7 @@ def test_equity_is_capital_plus_the_gain_of_every_fill_less_its_cost(seed: int) 
     np.testing.assert_allclose(ledger.equity, unrealised_path(m, ledger, 1_000.0), rtol=1e-11)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000))
 def test_every_fill_makes_the_position_the_target_s_share_of_equity(seed: int) -> None:
     m, position = random_market(seed, silent=True), random_targets(seed)
@@ -139,7 +139,7 @@ def test_every_fill_makes_the_position_the_target_s_share_of_equity(seed: int) -
     assert np.all(m.volume[fills.index] > 0)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), cut=st.integers(1, 199))
 def test_nothing_before_a_bar_depends_on_it_or_on_what_follows(seed: int, cut: int) -> None:
     m, other, position = random_market(seed), random_market(seed + 77_777), random_targets(seed)

@@ -85,7 +85,7 @@ def test_a_row_without_a_price_has_no_label_and_ends_none(price: float) -> None:
     assert forward([0, 5, 10], [100, price, 100]).valid.tolist() == [False, False, False]
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), horizon=st.integers(1, 30), bps=st.floats(0, 30))
 def test_labels_agree_with_looking_each_one_up(seed: int, horizon: int, bps: float) -> None:
     ts, close = holed_walk(seed)
@@ -102,7 +102,7 @@ def test_labels_agree_with_looking_each_one_up(seed: int, horizon: int, bps: flo
             assert labels.end_ts[i].item() == opened + timedelta(minutes=horizon + 1)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), cut=st.integers(5, 119))
 def test_a_label_needs_nothing_beyond_the_instant_at_which_it_is_known(seed: int, cut: int) -> None:
     ts, close = holed_walk(seed)
@@ -173,7 +173,7 @@ def test_without_a_volatility_there_is_no_barrier_and_no_label(unknown: float) -
     assert not barriers(at(range(8)), np.full(8, 100.0), np.full(8, unknown)).valid.any()
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_barriers_out_of_reach_give_the_forward_return(seed: int) -> None:
     ts, close = holed_walk(seed)
@@ -185,7 +185,7 @@ def test_barriers_out_of_reach_give_the_forward_return(seed: int) -> None:
         )
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), up=st.floats(0.2, 4), down=st.floats(0.2, 4))
 def test_barrier_labels_agree_with_walking_each_path(seed: int, up: float, down: float) -> None:
     ts, close = holed_walk(seed)

@@ -125,7 +125,7 @@ def test_rules_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> Non
         replace(PLAIN, **wrong)  # type: ignore[arg-type]
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     entry=st.sampled_from([0.0, 0.2, 0.6]),
@@ -166,7 +166,7 @@ def test_the_history_is_the_trader_s_own_call_bar_by_bar(
     assert shortable or np.all(history >= 0.0)
 
 
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), cut=st.integers(2, 99))
 def test_a_position_never_depends_on_later_scores(seed: int, cut: int) -> None:
     rng = np.random.default_rng(seed)

@@ -231,7 +231,7 @@ def test_bars_that_are_no_series_are_refused(
         compute(change(walk(10)))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     kept=st.floats(0.02, 1.0),

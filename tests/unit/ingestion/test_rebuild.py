@@ -47,15 +47,17 @@ def rebuilt(platform: Platform, into: Path) -> Platform:
     return copy
 
 
-def rebuild_into(platform: Platform, folder: Path) -> Rebuilt:
+def rebuild_into(platform: Platform, folder: Path, *, key: str | None = None) -> Rebuilt:
     return rebuild(
-        into=folder,
+        into=str(folder),
+        key=key,
         settings=Settings(),
         archive=platform.archive,
         decoders=platform.decoders,
         lake=platform.lake,
         holds=platform.holds,
         clock=LiveMarketClock(),
+        places=Path,
     )
 
 
@@ -142,3 +144,17 @@ def test_the_report_counts_what_is_there(platform: Platform, tmp_path: Path) -> 
     assert (done.bars, done.history, done.quarantine) == tuple(rows.values())
     assert [str(i) for i in done.instruments] == ["binance:BTCUSDT", "binance:ETHUSDT"]
     assert Lake(done.lake).names() == ["bars", "quarantine"]
+
+
+def test_a_rebuild_that_has_ended_says_so_by_its_key_and_to_no_other(
+    platform: Platform, tmp_path: Path
+) -> None:
+    live_through(platform)
+    place = tmp_path / "again" / "lake"
+    done = rebuild_into(platform, place, key="of today")
+    before = sorted(path for path in place.rglob("*") if path.is_file())
+    assert rebuild_into(platform, place, key="of today") == done
+    assert sorted(path for path in place.rglob("*") if path.is_file()) == before
+    for other in (None, "", "of yesterday"):
+        with pytest.raises(Refused, match="expected a lake without bars"):
+            rebuild_into(platform, place, key=other)

@@ -19,7 +19,7 @@ M1 = Interval.M1
 DAY = timedelta(days=1)
 
 moments = st.datetimes(datetime(2015, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=60)
 
 
 def utc(*parts: int) -> datetime:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from autotrader.adapters.clocks import StandingMarketClock, SystemWallClock
+from autotrader.command import Result
 from autotrader.config.settings import MonitoringSettings, Settings
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
@@ -23,13 +24,14 @@ from autotrader.features.reference.making import make_profile
 from autotrader.features.store.store import FeatureStore
 from autotrader.monitoring.checks import Check
 from autotrader.monitoring.feature_drift import check_drift
+from autotrader.monitoring.health_check import health_check
 from autotrader.monitoring.performance import check_performance
 from autotrader.monitoring.quality import check_quality
 from autotrader.ports.registry import Alias
 from tests.fakes.events import InMemoryEventLog
 from tests.fakes.holds import InMemoryHolds
 from tests.fakes.registry import InMemoryRegistry
-from tests.fakes.training_run import INSTRUMENTS, NOW, STRATEGY, Stores, features_of, market
+from tests.fakes.small_market import INSTRUMENTS, NOW, STRATEGY, Stores, features_of, market
 from tests.models import candidate
 
 DAYS = 64
@@ -169,3 +171,17 @@ class Live:
 
     def performance(self) -> Check:
         return check_performance(self.settings, self.lake, self.bars, self.registry, self.clock)
+
+    def report(self, *, distributions: bool = True) -> Result:
+        """All of the checks as the command makes them, with the pages that it writes."""
+        return health_check(
+            distributions=distributions,
+            settings=self.settings,
+            lake=self.lake,
+            holds=InMemoryHolds(),
+            feature_store=self.store,
+            registry=self.registry,
+            events=self.events,
+            clock=self.clock,
+            wall_clock=self.wall_clock,
+        )

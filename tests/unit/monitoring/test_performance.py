@@ -14,7 +14,7 @@ from autotrader.execution.forecasts import ForecastQuality, measure_forecasts
 from autotrader.features.reference.files import Reference
 from autotrader.monitoring.ledger import LEDGER_TABLE
 from autotrader.monitoring.performance import independent_outcomes, judge_quality
-from tests.fakes.training_run import NOW, STRATEGY
+from tests.fakes.small_market import NOW, STRATEGY
 from tests.unit.monitoring.live import BASELINE, Live
 
 HORIZON = timedelta(minutes=STRATEGY.horizon_minutes)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from autotrader.domain.verdicts import Severity
-from tests.fakes.training_run import NOW
+from tests.fakes.small_market import NOW
 from tests.unit.monitoring.live import Live
 
 

@@ -6,7 +6,7 @@ from autotrader.domain.verdicts import Finding, Severity
 from autotrader.monitoring.checks import Check, decided, undecided
 from autotrader.monitoring.verdict import Health, HealthVerdict, announce, conclude
 from tests.fakes.events import InMemoryEventLog
-from tests.fakes.training_run import NOW
+from tests.fakes.small_market import NOW
 
 
 def check(name: str, kind: str, severity: Severity) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 from autotrader import command
 from autotrader.adapters.clocks import StandingMarketClock
 from autotrader.adapters.file_archive import FileArchive
+from autotrader.bootstrap import Container
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
@@ -20,6 +22,7 @@ from autotrader.domain.instruments import Venue
 from autotrader.features.store.store import FeatureStore
 from autotrader.pipelines import data_steps, feature_steps
 from autotrader.ports.market_data import MarketDataSource, PageDecoder
+from autotrader.ports.places import Places
 from tests.fakes.holds import InMemoryHolds
 from tests.fakes.market_data import InMemorySource, decode_page, made_bars
 
@@ -51,13 +54,17 @@ class Platform:
         bars = {Venue.BINANCE: bars_of(Venue.BINANCE, *symbols)}
         return cls(Settings(_env_file=None, home=home, **given), bars)
 
+    @cached_property
+    def places(self) -> Places:
+        return Container(self.settings).place
+
     @property
     def lake(self) -> Lake:
-        return Lake(self.settings.lake_uri)
+        return Lake(self.places(self.settings.lake_uri))
 
     @property
     def archive(self) -> FileArchive:
-        return FileArchive(self.settings.archive_uri)
+        return FileArchive(self.places(self.settings.archive_uri))
 
     @property
     def clock(self) -> StandingMarketClock:
@@ -89,19 +96,28 @@ class Platform:
                 holds=self.holds,
                 clock=self.clock,
                 sources=self.sources,
+                places=self.places,
             )
         )
 
     def extract(self, work: Plain) -> Plain:
-        return plain(data_steps.extract_market_data(work=work, sources=self.sources, decoders=self.decoders))
+        return plain(
+            data_steps.extract_market_data(
+                work=work, sources=self.sources, decoders=self.decoders, places=self.places
+            )
+        )
 
     def archive_pages(self, work: Plain) -> Plain:
-        return plain(data_steps.archive_raw_data(work=work, archive=self.archive))
+        return plain(data_steps.archive_raw_data(work=work, archive=self.archive, places=self.places))
 
     def validate(self, work: Plain) -> Plain:
         return plain(
             data_steps.validate_data(
-                work=work, archive=self.archive, decoders=self.decoders, settings=self.settings
+                work=work,
+                archive=self.archive,
+                decoders=self.decoders,
+                settings=self.settings,
+                places=self.places,
             )
         )
 
@@ -118,13 +134,14 @@ class Platform:
                 lake=self.lake,
                 holds=self.holds,
                 clock=self.clock,
+                places=self.places,
             )
         )
 
     def transform(self, work: Plain) -> Plain:
         return plain(
             feature_steps.transform_features(
-                work=work, lake=self.lake, holds=self.holds, feature_store=self.features
+                work=work, lake=self.lake, holds=self.holds, feature_store=self.features, places=self.places
             )
         )
 
@@ -136,6 +153,7 @@ class Platform:
                 lake=self.lake,
                 holds=self.holds,
                 feature_store=self.features,
+                places=self.places,
             )
         )
 
@@ -151,6 +169,7 @@ class Platform:
                 holds=self.holds,
                 feature_store=self.features,
                 clock=self.clock,
+                places=self.places,
             )
         )
 

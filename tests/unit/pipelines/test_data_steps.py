@@ -11,6 +11,7 @@ from autotrader.config.settings import Settings
 from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, NotFound, Unreachable
 from autotrader.domain.instruments import Venue
 from autotrader.pipelines.data_steps import left_out_of
+from autotrader.pipelines.values import staging_of
 from tests.unit.data.trouble import TROUBLES, in_trouble
 from tests.unit.pipelines.platform import NOW, Platform, bars_of
 
@@ -66,7 +67,8 @@ def test_a_setting_that_the_venue_does_not_have_is_left_out_and_named(home: Path
     (work,) = platform.plan("r")
     assert work["label"] == "binance:BTCUSDT"
     reason = "the source has no such instrument"
-    assert left_out_of(platform.settings, "r") == {"binance:NOSUCHCOIN": reason}
+    staging = staging_of(Path, platform.settings, "data_pipeline", "r")
+    assert left_out_of(staging) == {"binance:NOSUCHCOIN": reason}
     assert platform.run("r")["left_out"] == {"binance:NOSUCHCOIN": reason}
 
 

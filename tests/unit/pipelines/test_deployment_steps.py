@@ -11,8 +11,9 @@ import pytest
 
 from autotrader.access.sign_off import SignOffState, sign_off_state
 from autotrader.config.settings import Environment, Settings
-from autotrader.domain.errors import Refused
-from autotrader.pipelines.deployment_steps import record_sign_off, sign_off_needed
+from autotrader.domain.errors import Refused, Unreachable
+from autotrader.pipelines import deployment_steps
+from autotrader.pipelines.deployment_steps import await_verdict, record_sign_off, sign_off_needed
 from autotrader.ports.registry import ModelVersion
 from tests.fakes.approvals import InMemoryApprovals
 from tests.fakes.registry import InMemoryRegistry
@@ -138,3 +139,53 @@ def test_a_later_run_asks_anew(desk: Desk) -> None:
     desk.asked_at = (desk.clock.now() + timedelta(seconds=1)).isoformat()
     assert desk.needed("quant")["needed"]
     assert len(desk.approvals.requests(MODEL)) == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds", "looks"),
+    [
+        ([False, Unreachable("no database"), True], 60.0, 3),  # as soon as it is known
+        ([False, False], 0.0, 1),  # what is known once the time is over
+    ],
+)
+def test_a_verdict_is_waited_for_through_an_absence_of_the_database(
+    answers: list[bool | Exception], seconds: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = iter(answers)
+    seen: list[dict[str, object]] = []
+
+    def stage_verdict(**asked: object) -> dict[str, object]:
+        seen.append(asked)
+        answer = next(given)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"is_known": answer}
+
+    monkeypatch.setattr(deployment_steps, "stage_verdict", stage_verdict)
+    monkeypatch.setattr(deployment_steps, "VERDICT_POLL_SECONDS", 0.0)
+    known = await_verdict(
+        rollout="run-1",
+        stage="shadow",
+        seconds=seconds,
+        settings=PRODUCTION,
+        records=object(),  # type: ignore[arg-type]
+        clock=MovedClock(),
+    )
+    assert known == {"is_known": looks > 1}
+    assert [(asked["rollout"], asked["stage"]) for asked in seen] == [("run-1", "shadow")] * looks
+
+
+def test_a_database_that_stays_away_past_the_time_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(**_: object) -> dict[str, object]:
+        raise Unreachable("no database")
+
+    monkeypatch.setattr(deployment_steps, "stage_verdict", away)
+    with pytest.raises(Unreachable, match="no database"):
+        await_verdict(
+            rollout="run-1",
+            stage="shadow",
+            seconds=0.0,
+            settings=PRODUCTION,
+            records=object(),  # type: ignore[arg-type]
+            clock=MovedClock(),
+        )

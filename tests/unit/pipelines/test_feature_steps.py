@@ -28,7 +28,7 @@ def test_a_run_stores_features_for_every_bar_and_forgets_its_staging(platform: P
     assert health["severity"] == "healthy"
     assert health["rows"] == {"binance:BTCUSDT": 2880, "binance:ETHUSDT": 2880}
     assert health["features"]["rows"] == 5760
-    assert not staging_of(platform.settings, "data_pipeline", "r").exists()
+    assert not staging_of(Path, platform.settings, "data_pipeline", "r").exists()
 
 
 def test_a_second_run_changes_no_table(platform: Platform) -> None:
@@ -179,7 +179,7 @@ def test_an_instrument_that_was_not_loaded_is_critical_and_named(platform: Platf
     loaded = platform.load([platform.transform(work) for work in platform.commit(validated)])
     with pytest.raises(BadData, match="binance:ETHUSDT was not loaded"):
         platform.health(planned, validated, loaded)
-    assert staging_of(platform.settings, "data_pipeline", "run").exists()
+    assert staging_of(Path, platform.settings, "data_pipeline", "run").exists()
 
 
 def test_features_that_were_not_stored_are_critical(platform: Platform) -> None:

@@ -13,7 +13,6 @@ from autotrader.command import to_plain
 from autotrader.domain.errors import ExitCode
 from autotrader.features.reference.files import Reference
 from autotrader.monitoring import page
-from autotrader.monitoring.health_check import health_check
 from autotrader.monitoring.health_report import HealthReport
 from autotrader.pipelines import health_steps
 from tests.fakes.holds import InMemoryHolds
@@ -101,19 +100,19 @@ def test_by_hand_it_exits_with_one_where_critical(live: Live) -> None:
     live.fill()
     live.deploy()
     live.serve(change=lambda rows: rows.with_columns(pl.col("rsi_14") / 100))
-    result = health_check(
-        settings=live.settings,
-        lake=live.lake,
-        holds=InMemoryHolds(),
-        feature_store=live.store,
-        registry=live.registry,
-        events=live.events,
-        clock=live.clock,
-        wall_clock=live.wall_clock,
-    )
+    result = live.report()
     assert result.exit_code is ExitCode.FAILED
     assert result.text.startswith("critical: v1.0.0, market time 2024-03-01 00:00 UTC")
     assert "report: " in result.text
+
+
+def test_in_a_hurry_the_verdict_is_the_same_and_nothing_is_drawn(live: Live) -> None:
+    live.deploy()
+    live.serve(hours=3)
+    quick = live.report(distributions=False)
+    assert isinstance(quick.data, HealthReport)
+    assert not Path(quick.data.report).with_name("evidently.html").exists()
+    assert quick.text.partition("report: ")[0] == live.report().text.partition("report: ")[0]
 
 
 def test_old_reports_are_deleted(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

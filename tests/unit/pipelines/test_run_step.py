@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +88,43 @@ def test_by_hand_a_mistake_exits_with_2_and_one_line(
     printed = capsys.readouterr()
     assert message in json.loads(printed.out)["message"]
     assert "Traceback" not in printed.err
+
+
+def test_who_asks_from_elsewhere_finds_the_result_in_a_file(
+    home: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "result.json"
+    key = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "error": "no answer"}
+    words = ["--name", "alerts.task_failed", "--key", json.dumps(key), "--result", str(file)]
+    assert command.run(step, words) == ExitCode.DONE
+    assert json.loads(file.read_text()) == {"result": True}
+    assert [f.name for f in tmp_path.iterdir() if f.is_file()] == ["result.json"]
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ('{"venues": ["nasdaq"], "run_key": "r"}', "expected venues of binance"),
+        ("[]", "expected --key to be a JSON object"),
+    ],
+)
+def test_and_so_the_error_with_its_kind(
+    key: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOTRADER_CLOCK__MARKET_TIME", "2024-03-01T00:00:00+00:00")
+    file = tmp_path / "result.json"
+    words = ["--name", "data.plan_ingestion", "--key", key, "--result", str(file)]
+    assert command.run(step, words) == ExitCode.USAGE
+    error = json.loads(file.read_text())["error"]
+    assert error["type"] == "ConfigurationError"
+    assert told in error["message"]
+
+
+def test_an_error_that_nobody_planned_is_told_too_and_shows_where_it_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS, "test.broken", "posixpath:relpath")
+    file = tmp_path / "result.json"
+    with pytest.raises(ValueError, match="no path specified"):
+        command.run(step, ["--name", "test.broken", "--key", '{"path": ""}', "--result", str(file)])
+    assert json.loads(file.read_text())["error"]["type"] == "ValueError"

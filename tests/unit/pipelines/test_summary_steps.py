@@ -22,6 +22,8 @@ from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
 from autotrader.data.schemas import BARS, TIMESTAMP
+from autotrader.db.engine import open_database
+from autotrader.db.jobs import SqlJobs
 from autotrader.domain.errors import ConfigurationError, Rejected, Unreachable
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.orders import Side
@@ -30,6 +32,8 @@ from autotrader.domain.trading import Cause, RunStatus, TradingState
 from autotrader.pipelines import summary_steps
 from autotrader.pipelines.market_day import market_day
 from autotrader.pipelines.run_step import STEPS
+from autotrader.ports.events import Event, EventType
+from autotrader.ports.jobs import Job, JobType
 from autotrader.ports.mail import MailServer
 from autotrader.ports.trading import AccountState, Change, EquityPoint, Restriction, Signal
 from tests.fakes.clocks import SettableClock
@@ -37,6 +41,7 @@ from tests.fakes.holds import InMemoryHolds
 from tests.fakes.mail import InMemoryMailServer
 from tests.fakes.market_data import made_bars
 from tests.fakes.trading import InMemoryTradingRecords
+from tests.services import fresh_database
 
 AFTER_CLOSE = datetime(2024, 2, 29, 21, 30, tzinfo=UTC)  # Thursday, 16:30 in New York
 OPENS = timedelta(minutes=1)
@@ -295,7 +300,7 @@ def test_trades_of_the_window_are_counted_and_the_others_are_not(desk: Desk) -> 
 
 
 def test_more_rows_than_a_page_holds_are_all_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autotrader.pipelines.summary._ROWS_A_PAGE", 3)
+    monkeypatch.setattr("autotrader.ports.trading._ROWS", 3)
     desk.open_account()
     desk.write(trades=tuple(trade(minute, "1") for minute in range(1, 10)))
     assert desk.summary()["trades"] == 9
@@ -442,10 +447,21 @@ def test_old_rows_and_mails_are_deleted_and_young_ones_are_not(desk: Desk) -> No
     old = AFTER_CLOSE - timedelta(days=401)
     desk.write(equity=(point(old, 1), point(AFTER_CLOSE, 1)), signals=(replace(signal(BTC, 0.1), ts=old),))
     desk.mail()
+    jobs = SqlJobs(open_database(fresh_database("sqlite", desk.home)), tries=1, retry_seconds=0)
+    for name, ended in (("old", WALL - timedelta(days=401)), ("young", WALL)):
+        asked = Event(f"job/{name}", EventType.AUDIT, "info", "asked", "tests", ended)
+        jobs.ask(Job(name, JobType.BACKTEST, {}, "olga", ended), asked)
+        jobs.succeed(f"job-{name}-1", {}, ended)
     forgotten = summary_steps.forget_old(
-        settings=desk.settings, records=desk.records, postbox=desk.postbox, clock=desk.clock
+        settings=desk.settings,
+        records=desk.records,
+        postbox=desk.postbox,
+        jobs=jobs,
+        clock=desk.clock,
+        wall_clock=SettableClock(WALL),
     )
-    assert (forgotten.rows, forgotten.mails) == (2, 0)
+    assert (forgotten.rows, forgotten.mails, forgotten.jobs) == (2, 0, 1)
+    assert [job.id for job in jobs.list()] == ["young"]
 
 
 def test_every_step_is_known_by_name() -> None:

@@ -12,20 +12,24 @@ from typing import Any
 import pytest
 
 from autotrader.adapters.clocks import StandingMarketClock, SystemWallClock
+from autotrader.bootstrap import Container
 from autotrader.config.settings import LabelKind, LabelSettings, Settings
 from autotrader.data.lake import Lake
 from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, NotFound, Unreachable
 from autotrader.features.store.store import FeatureStore
 from autotrader.pipelines import training_steps
 from autotrader.ports.clock import WallClock
+from autotrader.ports.places import Places
 from autotrader.ports.registry import Alias
 from autotrader.training import retention
+from autotrader.training.results import Results
+from autotrader.training.studies import LocalStudies
 from tests.fakes.deployment import InMemoryDeploymentRecords
 from tests.fakes.events import InMemoryEventLog
 from tests.fakes.holds import InMemoryHolds
 from tests.fakes.registry import InMemoryRegistry
+from tests.fakes.small_market import INSTRUMENTS, NOW, STRATEGY, Stores, market
 from tests.fakes.tracking import InMemoryTracker
-from tests.fakes.training_run import INSTRUMENTS, NOW, STRATEGY, Stores, market
 from tests.fakes.trials import InMemoryTrialLedger
 from tests.unit.data.trouble import TROUBLES, in_trouble
 from tests.unit.pipelines.platform import Plain, plain
@@ -43,11 +47,16 @@ class Platform:
     trials: InMemoryTrialLedger = field(default_factory=InMemoryTrialLedger)
     events: InMemoryEventLog = field(default_factory=InMemoryEventLog)
     records: InMemoryDeploymentRecords = field(default_factory=InMemoryDeploymentRecords)
+    studies: LocalStudies = field(default_factory=LocalStudies)
     holds: InMemoryHolds = field(default_factory=InMemoryHolds)
     wall_clock: WallClock = field(default_factory=SystemWallClock)
 
     def switch(self, *, on: bool) -> None:
         self.tracker.reachable = self.registry.reachable = on
+
+    @property
+    def places(self) -> Places:
+        return Container(self.settings).place
 
     @property
     def lake(self) -> Lake:
@@ -67,6 +76,7 @@ class Platform:
                 wall_clock=self.wall_clock,
                 registry=self.registry,
                 tracker=self.tracker,
+                places=self.places,
             )
         )
 
@@ -76,14 +86,18 @@ class Platform:
                 work=work,
                 settings=self.settings,
                 trials=self.trials,
+                studies=self.studies,
                 tracker=self.tracker,
                 wall_clock=self.wall_clock,
+                places=self.places,
             )
         )
 
     def evaluate(self, searched: Plain) -> Plain:
         return plain(
-            training_steps.evaluate_models(searched=searched, settings=self.settings, registry=self.registry)
+            training_steps.evaluate_models(
+                searched=searched, settings=self.settings, registry=self.registry, places=self.places
+            )
         )
 
     def validate(self, evaluated: Plain) -> Plain:
@@ -96,6 +110,7 @@ class Platform:
                 trials=self.trials,
                 tracker=self.tracker,
                 wall_clock=self.wall_clock,
+                places=self.places,
             )
         )
 
@@ -107,6 +122,7 @@ class Platform:
                 registry=self.registry,
                 tracker=self.tracker,
                 wall_clock=self.wall_clock,
+                places=self.places,
             )
         )
 
@@ -228,7 +244,7 @@ def test_a_step_of_another_run_keeps_the_training_folder_as_it_is(platform: Plat
     (abandoned,) = platform.prepare(instruments=["ETHUSDT"])
     folder = Path(abandoned["run"]["prepared"])
     aged(folder.parent.parent, days=3)
-    with retention.in_use(folder.parent.parent):
+    with retention.in_use(Results(folder.parent.parent, folder.parent.parent)):
         platform.prepare()
     assert folder.exists()
 

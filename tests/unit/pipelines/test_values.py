@@ -54,7 +54,7 @@ def test_a_message_about_a_wrong_result_does_not_repeat_its_values() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(items=st.lists(st.integers(), max_size=300), at_most=st.integers(1, 80))
 def test_groups_hold_everything_in_order_and_are_nearly_equal(items: list[int], at_most: int) -> None:
     groups = in_groups(items, at_most=at_most)
@@ -66,7 +66,8 @@ def test_groups_hold_everything_in_order_and_are_nearly_equal(items: list[int], 
 
 def test_each_run_has_a_staging_folder_of_its_own(home: Path) -> None:
     of_settings = Settings(_env_file=None, home=home)
-    one, another = (staging_of(of_settings, "data_pipeline", key) for key in ("scheduled__1", "manual__2"))
+    keys = ("scheduled__1", "manual__2")
+    one, another = (staging_of(Path, of_settings, "data_pipeline", key) for key in keys)
     assert one != another
     assert one.is_absolute()
     assert one.is_relative_to(home)

@@ -13,7 +13,7 @@ SEMVERS = st.builds(Semver, PART, PART, PART)
 
 
 @given(SEMVERS)
-@settings(max_examples=50, derandomize=True)
+@settings(max_examples=50)
 def test_what_is_printed_is_read_back(semver: Semver) -> None:
     assert Semver.parse(str(semver)) == semver
 
@@ -33,6 +33,6 @@ def test_the_next_is_a_minor_one_after_the_newest_not_the_last_listed() -> None:
 
 
 @given(st.lists(SEMVERS, max_size=20))
-@settings(max_examples=50, derandomize=True)
+@settings(max_examples=50)
 def test_the_next_is_newer_than_all_that_are_taken(taken: list[Semver]) -> None:
     assert all(next_semver(taken) > semver for semver in taken)

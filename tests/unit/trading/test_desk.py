@@ -33,6 +33,7 @@ class Office:
         self.clock = SettableClock(WALL)
         self.faults: list[tuple[str, Fault]] = []
         self.submitted: list[str] = []
+        self.meeting: asyncio.Barrier | None = None
         self.records = InMemoryTradingRecords()
         self.book = Book(
             Holdings("main", {"USDT": Decimal(100_000)}),
@@ -67,6 +68,8 @@ class Office:
 
     async def _note(self, order: Order) -> None:
         self.submitted.append(order.client_order_id)
+        if self.meeting is not None:
+            await self.meeting.wait()
 
     def order(self, **options: object) -> Order:
         order = an_order(**options)  # type: ignore[arg-type]
@@ -198,6 +201,23 @@ async def test_nothing_is_sent_without_the_lease(office: Office) -> None:
     assert other is not None
     with pytest.raises(Refused):
         await office.desk.send(order, order.decided_at)
+    assert office.submitted == []
+
+
+async def test_of_several_orders_none_waits_for_what_the_venue_says_of_another(office: Office) -> None:
+    orders = [office.order(id=f"at{k}") for k in range(3)]
+    office.meeting = asyncio.Barrier(3)  # the venue answers once it has been asked three times
+    async with asyncio.timeout(2):
+        await office.desk.send_all(orders, orders[0].decided_at)
+    assert [office.status(order) for order in orders] == [OrderStatus.OPEN] * 3
+
+
+async def test_of_several_orders_none_is_sent_without_the_lease(office: Office) -> None:
+    orders = [office.order(id=f"at{k}") for k in range(3)]
+    office.clock.advance(timedelta(seconds=16))
+    assert office.records.acquire("main", "another", now=office.clock.now(), seconds=15) is not None
+    with pytest.raises(Refused):
+        await office.desk.send_all(orders, orders[0].decided_at)
     assert office.submitted == []
 
 

@@ -25,7 +25,7 @@ fills = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(fills)
 def test_equity_is_the_start_plus_what_was_earned_less_fees(
     trades: list[tuple[InstrumentId, Side, int, int, int]],

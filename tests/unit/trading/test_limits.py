@@ -415,7 +415,7 @@ class Market:
                 assert one_more - first >= length
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(steps)
 def test_no_sequence_of_allowed_orders_and_fills_exceeds_a_limit(
     moves: list[tuple[InstrumentId, Side, int, str, int]],
@@ -434,7 +434,7 @@ def test_no_sequence_of_allowed_orders_and_fills_exceeds_a_limit(
         market.check()
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(
     position=st.integers(-300, 300),
     buying=st.integers(0, 300),

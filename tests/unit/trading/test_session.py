@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autotrader.adapters.paper_broker import PaperBroker
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import BadData, Unreachable
 from autotrader.domain.orders import Order, OrderStatus
 from autotrader.domain.trading import Cause, ControlKind, RunStatus, TradingState
 from autotrader.ports.broker import Update, VenueOrder
 from autotrader.ports.trading import AccountState, Change, Control, Lease, Page, TradingRecords
+from autotrader.trading import session
 from autotrader.trading.bars import Batch
 from autotrader.trading.trader import Trader
 from tests.fakes.clocks import SettableClock
@@ -107,6 +111,49 @@ def test_who_does_not_hear_the_venue_any_more_stops_trading(tmp_path: Path) -> N
     with pytest.raises(Unreachable, match="listen key"):
         world.run(bars=world.live)
     assert world.records.orders("main", ALL) == []
+
+
+@pytest.mark.parametrize("replayed", [True, False])
+def test_what_the_venue_tells_between_bars_is_dealt_with_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replayed: bool
+) -> None:
+    monkeypatch.setattr(session, "TICK_SECONDS", 60.0)
+    venues: list[PaperBroker] = []
+    traders: list[Trader] = []
+    kept: list[int] = []
+
+    class Ahead:
+        """A bar, and then what it brought about at the venue, with no other bar."""
+
+        async def batches(self) -> AsyncIterator[Batch]:
+            yield world.live[0]
+            await venues[0].take(world.live[1])
+            while not traders[0].book.quantity(BTC):
+                await asyncio.sleep(0.01)
+            kept.append(len(world.records.fills("main", ALL)))
+
+    def heard(paper: PaperBroker) -> PaperBroker:
+        venues.append(paper)
+        return paper
+
+    world = up(tmp_path, wrap=heard, replayed=replayed)
+    asyncio.run(asyncio.wait_for(world.trade(feed=Ahead(), watch=traders.append), 30))
+    assert kept == [0 if replayed else 2], "live it is on the disk at once; a replay hears it again"
+    assert len(world.records.fills("main", ALL)) == 2
+
+
+def test_no_garbage_is_looked_for_while_orders_wait(tmp_path: Path) -> None:
+    collected: list[bool] = []
+
+    def asked(_: str, __: object) -> float:
+        collected.append(gc.isenabled())
+        return 0.6
+
+    world = up(tmp_path)
+    world.predictor = Scores(asked)
+    world.run(bars=world.live[:3])
+    assert set(collected) == {False}
+    assert gc.isenabled()
 
 
 # Requests
@@ -275,10 +322,50 @@ def test_without_a_database_nothing_is_sent_and_nothing_is_lost(tmp_path: Path) 
     assert OrderStatus.FILLED in orders.values()
 
 
+def test_a_database_that_is_away_is_not_waited_for_at_each_word_of_the_venue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "TICK_SECONDS", 60.0)
+    venues: list[PaperBroker] = []
+    traders: list[Trader] = []
+    held: list[Decimal] = []
+
+    class Ahead:
+        """A bar, and then fills, one part of the order after the other, while the database is away."""
+
+        async def batches(self) -> AsyncIterator[Batch]:
+            yield world.live[0]
+            away.is_away = True
+            for batch in world.live[1:5]:
+                before = traders[0].book.quantity(BTC)
+                await venues[0].take(batch)
+                while (found := traders[0].book.quantity(BTC)) == before:
+                    await asyncio.sleep(0.01)
+                held.append(found)
+            away.is_away = False
+
+    def heard(paper: PaperBroker) -> PaperBroker:
+        venues.append(paper)
+        return paper
+
+    little = Settings(_env_file=None, paper={"participation": 0.001})  # type: ignore[arg-type]
+    predictor = Scores(lambda *_: 0.6)
+    bars = walk((BTC, ETH), 12)
+    world = World(tmp_path, bars, settings=little, predictor=predictor, wrap=heard, replayed=False)
+    away = _Away(world.records)
+    world.records = away  # type: ignore[assignment]
+    asyncio.run(asyncio.wait_for(world.trade(feed=Ahead(), watch=traders.append), 30))
+    assert len(set(held)) == 4
+    assert away.refused == 1
+    assert sum(f.quantity for f in away.records.fills("main", ALL) if f.instrument == BTC) == held[-1]
+
+
 class _Away(_Crashing):
     is_away = False
+    refused = 0
 
     def write(self, lease: Lease, change: Change) -> None:
         if self.is_away:
+            self.refused += 1
             raise Unreachable("no database")
         self.records.write(lease, change)

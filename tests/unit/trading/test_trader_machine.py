@@ -301,7 +301,6 @@ def test_lives_of_a_trader(home: Path) -> None:
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=6,
-            deadline=None,
             derandomize=EXAMPLES <= 20,
             suppress_health_check=list(HealthCheck),
             phases=PHASES,

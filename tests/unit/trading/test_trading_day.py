@@ -53,7 +53,7 @@ def test_an_hour_that_the_clock_leaves_out_begins_a_day_all_the_same() -> None:
     assert trading_day(utc("2024-03-10T07:30"), boundary) == date(2024, 3, 10)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(
     hour=st.integers(0, 34_000),
     boundary=st.sampled_from(["00:00 UTC", NEW_YORK, "01:30 America/New_York", "02:30 Europe/Berlin"]),

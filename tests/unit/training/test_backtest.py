@@ -94,7 +94,7 @@ def test_a_look_ahead_is_worth_a_fortune_only_if_prices_are_used_before_the_fill
     assert abs(math.log(result.equity[-1] / CAPITAL)) < 3 * 0.01 * math.sqrt(500)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), shift=st.integers(1, 199))
 def test_a_planted_look_ahead_would_be_seen(seed: int, shift: int) -> None:
     """Changing a bar changes no equity before it, and does change it from that bar on if held."""
@@ -105,7 +105,7 @@ def test_a_planted_look_ahead_would_be_seen(seed: int, shift: int) -> None:
     assert np.array_equal(before[:shift], after[:shift])
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), holes=st.booleans(), silent=st.booleans())
 def test_the_books_balance(seed: int, holes: bool, silent: bool) -> None:
     m, position = random_market(seed, holes=holes, silent=silent), random_targets(seed)
@@ -120,7 +120,7 @@ def test_the_books_balance(seed: int, holes: bool, silent: bool) -> None:
         assert np.sum(result.trade_pnl) == pytest.approx(result.metrics.net_pnl, abs=1e-6)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000))
 def test_metrics_agree_with_the_statistics_of_the_path(seed: int) -> None:
     m, position = random_market(seed), random_targets(seed)

@@ -22,7 +22,8 @@ from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.preparation import prepare_training_data
 from autotrader.training.windows import evaluation_folds
 from tests.fakes.holds import InMemoryHolds
-from tests.fakes.training_run import INSTRUMENTS, NOW, STRATEGY, TRAINING, Stores, TrainingRun, market
+from tests.fakes.small_market import INSTRUMENTS, NOW, STRATEGY, Stores, market
+from tests.fakes.training_run import TRAINING, TrainingRun
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_an_instrument_without_bars_is_named_and_left_out(run: TrainingRun) -> N
         strategy=STRATEGY,
         training=TRAINING,
         as_of=NOW,
-        work=run.work,
+        results=run.results,
     )
     assert prepared.left_out == {"binance:XYZUSDT": "no bars in the window"}
     assert len(prepared.instruments) == 2
@@ -157,7 +158,7 @@ def test_bars_that_were_not_known_yet_are_not_there(run: TrainingRun) -> None:
         strategy=STRATEGY,
         training=TRAINING,
         as_of=NOW - timedelta(days=1),
-        work=run.work,
+        results=run.results,
     )
     last = open_dataset(earlier).end_ts.max()
     assert last <= np.datetime64((NOW - timedelta(days=1)).replace(tzinfo=None))

@@ -17,13 +17,14 @@ from autotrader.plain import from_plain
 from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.dataset import open_dataset
 from autotrader.training.evaluation import CURVES_FILE, Evaluation
-from autotrader.training.export import export_model
+from autotrader.training.export import ModelFiles, export_model
 from autotrader.training.folds import read_forecasts
 from autotrader.training.gates import Decision, Kind, Outcome
 from autotrader.training.search import FamilySearch
 from autotrader.training.strategy import choose_entry_score, hold, trade
 from autotrader.training.windows import evaluation_folds
-from tests.fakes.training_run import STRATEGY, TRAINING, TrainingRun
+from tests.fakes.small_market import STRATEGY
+from tests.fakes.training_run import TRAINING, TrainingRun
 
 RULES = StrategyRules.of(STRATEGY)
 
@@ -43,6 +44,10 @@ def champion_trained_until(run: TrainingRun, until: datetime, folder: Path) -> P
         metadata={"known_until": until.isoformat(), "entry_score": "0.1"},
     )
     return Path(made.onnx_path)
+
+
+def digests(files: ModelFiles) -> tuple[str, str]:
+    return files.onnx_sha256, files.native_sha256
 
 
 def test_a_planted_signal_is_found_and_earns(signal: TrainingRun) -> None:
@@ -84,9 +89,11 @@ def test_no_fold_learns_from_what_it_is_judged_on(signal: TrainingRun) -> None:
 def test_the_registered_model_is_the_one_that_made_the_last_forecasts(signal: TrainingRun) -> None:
     evaluation = signal.evaluate()
     last = evaluation.folds[-1]
-    assert last.files == evaluation.files
+    assert last.files is not None
+    assert digests(last.files) == digests(evaluation.files)
+    evaluation.files.verify()
     data = open_dataset(signal.prepare())
-    forecasts, _ = read_forecasts(Path(evaluation.files.onnx_path).parent)
+    forecasts, _ = read_forecasts(Path(last.files.onnx_path).parent)
     served = OnnxModel(Path(evaluation.files.onnx_path)).probabilities(data.features[forecasts.rows])
     np.testing.assert_allclose(served, forecasts.probabilities, atol=1e-5)
 
@@ -177,7 +184,7 @@ def test_a_champion_is_compared_on_what_it_had_not_seen(signal: TrainingRun, tmp
     assert evaluation.comparisons["champion"]["value"] is not None
     with np.load(Path(evaluation.folder) / CURVES_FILE) as curves:
         assert curves["champion_ts"][0] >= np.datetime64(until.replace(tzinfo=None))
-    assert evaluation.files == signal.evaluate().files
+    assert digests(evaluation.files) == digests(signal.evaluate().files)
 
 
 def test_a_champion_that_has_seen_everything_is_not_compared(signal: TrainingRun, tmp_path: Path) -> None:

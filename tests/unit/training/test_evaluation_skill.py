@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autotrader.training.skill import area, direction_area, error_by_shifts, measure_skill
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=40))
 def test_the_area_counts_pairs_and_ties_half(rows: list[tuple[bool, int]]) -> None:
     event = np.array([e for e, _ in rows])

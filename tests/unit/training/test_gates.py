@@ -296,7 +296,7 @@ def some_evidence(draw: st.DrawFn) -> GateEvidence:
     return replace(GOOD, **figures, comparisons={"champion": duel})
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(evidence=some_evidence(), name=st.sampled_from(sorted(BETTER)), data=st.data())
 def test_what_gets_better_never_turns_a_pass_into_anything_else(
     evidence: GateEvidence, name: str, data: st.DataObject
@@ -310,7 +310,7 @@ def test_what_gets_better_never_turns_a_pass_into_anything_else(
             assert became.outcome is Outcome.PASS, (was.reason, became.reason)
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(evidence=some_evidence(), gain=st.floats(0, 5))
 def test_a_better_duel_never_loses_the_challenge(evidence: GateEvidence, gain: float) -> None:
     assert evidence.comparisons is not None
@@ -320,7 +320,7 @@ def test_a_better_duel_never_loses_the_challenge(evidence: GateEvidence, gain: f
         assert gate("challenger", better).outcome is Outcome.PASS
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(evidence=some_evidence())
 def test_production_is_never_more_lenient_than_staging_nor_staging_than_dev(evidence: GateEvidence) -> None:
     dev, staging, production = (

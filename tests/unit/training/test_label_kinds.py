@@ -13,7 +13,8 @@ from autotrader.training.dataset import Dataset, open_dataset
 from autotrader.training.integrity import purged_folds
 from autotrader.training.splits import Fold
 from autotrader.training.windows import embargo_of, evaluation_folds, search_folds
-from tests.fakes.training_run import STRATEGY, TRAINING, TrainingRun
+from tests.fakes.small_market import STRATEGY
+from tests.fakes.training_run import TRAINING, TrainingRun
 
 HORIZON = np.timedelta64(timedelta(minutes=STRATEGY.horizon_minutes))
 BAR = np.timedelta64(STRATEGY.interval.delta)

@@ -8,7 +8,8 @@ import pytest
 
 from autotrader.domain.errors import BadData
 from autotrader.training.on_demand import OnDemandBacktest, backtest_on_demand
-from tests.fakes.training_run import STRATEGY, TrainingRun
+from tests.fakes.small_market import STRATEGY
+from tests.fakes.training_run import TrainingRun
 
 
 def run(signal: TrainingRun, folder: Path, onnx_path: Path | None) -> OnDemandBacktest:
@@ -52,3 +53,12 @@ def test_a_file_that_is_no_model_is_refused(signal: TrainingRun, tmp_path: Path)
     page.write_text("<html>")
     with pytest.raises(BadData, match="expected an ONNX model"):
         run(signal, tmp_path, page)
+
+
+def test_the_same_model_over_the_same_window_decides_the_same(signal: TrainingRun, tmp_path: Path) -> None:
+    model = Path(signal.evaluate().files.onnx_path)
+    first, second = (run(signal, tmp_path / name, model).decision_hash for name in "ab")
+    assert first is not None
+    assert first == second
+    assert len(first) == 64
+    assert run(signal, tmp_path / "c", None).decision_hash is None

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from autotrader.ports.registry import Alias, ModelStatus, ModelVersion
-from autotrader.training.artifacts import exclusive, published, stored_result, write_result
+from autotrader.training.artifacts import exclusive
+from autotrader.training.results import Results
 from autotrader.training.retention import GRACE, RunRecord, clean, in_use, live_runs, record_run
 
 NOW = datetime.now(UTC)
@@ -19,8 +20,9 @@ LONG_AGO = NOW - 2 * GRACE
 HOLDER = """
 import sys
 from pathlib import Path
+from autotrader.training.results import Results
 from autotrader.training.retention import in_use
-with in_use(Path(sys.argv[1])):
+with in_use(Results(Path(sys.argv[1]), Path(sys.argv[1]))):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -30,15 +32,19 @@ def version(run_id: str, *aliases: Alias, status: ModelStatus = ModelStatus.CAND
     return ModelVersion("m", 1, "v1.0.0", status, "", aliases, "", run_id, NOW)
 
 
+def results(work: Path) -> Results:
+    return Results(work, work)
+
+
 def made(work: Path, relative: str, *, at: datetime = LONG_AGO) -> str:
     """A result in the training folder, last used then."""
     folder = work / relative
-    with published(folder) as staging:
-        write_result(staging, RunRecord("result", NOW, ()))
+    with results(work).published(relative) as staging:
+        results(work).write(staging, RunRecord("result", NOW, ()))
         (staging / "part").mkdir()
         (staging / "part" / "file").write_bytes(b"content")
     aged(folder, at)
-    return str(folder)
+    return relative
 
 
 def aged(folder: Path, at: datetime) -> None:
@@ -52,12 +58,12 @@ def run(work: Path, number: int, *, days_ago: int) -> str:
     folders = [made(work, f"{kind}/{number}", at=at) for kind in ("dataset", "folds", "evaluation")]
     folders.append(made(work, "search/of-all", at=at))
     (work / "evaluation" / f"{number}.lock").touch()
-    record_run(work, f"mlflow/run {number}", folders, finished_at=at)
+    record_run(results(work), f"mlflow/run {number}", folders, finished_at=at)
     return f"mlflow/run {number}"
 
 
 def cleaned(work: Path, *, keep_runs: int = 1, live: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    return clean(work, keep_runs=keep_runs, live=live, now=NOW)
+    return clean(results(work), keep_runs=keep_runs, live=live, now=NOW)
 
 
 def left(work: Path) -> set[str]:
@@ -75,7 +81,8 @@ def test_the_newest_runs_keep_what_they_used_and_older_ones_do_not(tmp_path: Pat
         "evaluation/0.lock",
         "evaluation/2.lock",
     }
-    records = [stored_result(folder, RunRecord) for folder in (tmp_path / "runs").iterdir()]
+    runs = [f"runs/{folder.name}" for folder in (tmp_path / "runs").iterdir()]
+    records = [results(tmp_path).stored(name, RunRecord) for name in runs]
     assert {record.run_id for record in records if record} == {"mlflow/run 0", "mlflow/run 2"}
     assert cleaned(tmp_path, keep_runs=2) == ()
 
@@ -105,7 +112,7 @@ def test_what_was_made_or_read_lately_is_of_a_run_under_way_and_stays(tmp_path: 
     made(tmp_path, "dataset/read-again")
     made(tmp_path, "search/growing")
     made(tmp_path, "dataset/forgotten")
-    assert stored_result(tmp_path / "dataset" / "read-again", RunRecord)
+    assert results(tmp_path).stored("dataset/read-again", RunRecord)
     (tmp_path / "search" / "growing" / "trial.json").write_text("{}")
     assert cleaned(tmp_path) == ("dataset/forgotten",)
 
@@ -124,7 +131,7 @@ def test_nothing_is_cleaned_while_a_step_is_at_work(tmp_path: Path) -> None:
 
 
 def test_steps_do_not_keep_each_other_out(tmp_path: Path) -> None:
-    with in_use(tmp_path), in_use(tmp_path):
+    with in_use(results(tmp_path)), in_use(results(tmp_path)):
         assert cleaned(tmp_path) == ()
 
 

@@ -111,7 +111,7 @@ def test_a_search_cut_short_anywhere_goes_on_without_repeating_or_counting_twice
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trials, "fit_model", counted(trials.fit_model))
-        patch.setattr(trials, "write_atomically", counted(trials.write_atomically))
+        patch.setattr(trials, "write_whole", counted(trials.write_whole))
         patch.setattr(optuna.Study, "tell", counted(optuna.Study.tell))
         patch.setattr(run.ledger, "record", counted(run.ledger.record))
         patch.setattr(run.tracker, "finish", counted(run.tracker.finish))
@@ -168,14 +168,13 @@ def test_a_search_killed_from_outside_goes_on(signal: TrainingRun, tmp_path: Pat
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("work/search/*/trial-*.json")):
+    while not list(tmp_path.glob("work/trials/*/trial-*.json")):
         assert process.poll() is None, "the search ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signals.SIGKILL)
     process.wait()
-    (folder,) = (p for p in (tmp_path / "work" / "search").iterdir() if p.is_dir())
-    assert not (folder / "result.json").exists()
+    assert not list(tmp_path.glob("work/search/*"))
     rerun = TrainingRun(signal.stores, tmp_path / "work", signal.strategy, signal.training)
     assert [t[2:] for t in told(rerun.search(FAMILY))] == [t[2:] for t in told(signal.search(FAMILY))]
     assert len(rerun.ledger.trials) == TRIALS

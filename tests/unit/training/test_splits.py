@@ -77,7 +77,7 @@ def test_a_history_without_room_for_a_fold_is_refused_with_what_it_lacks() -> No
         walk_forward(ts, end_ts, train=90 * DAY, test=DAY, evaluation=730 * DAY, embargo=NONE)
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(rows=labelled_rows(), train=minutes, test=minutes, evaluation=minutes, embargo=embargoes)
 def test_walk_forward_never_lets_training_see_a_test(
     rows: tuple[Times, Times],
@@ -107,7 +107,7 @@ def test_walk_forward_never_lets_training_see_a_test(
     assert np.all(ts[tested] > ts[-1] - np.timedelta64(evaluation))
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(rows=labelled_rows(), n_splits=st.integers(2, 8), embargo=embargoes)
 def test_k_fold_never_lets_a_training_label_touch_a_test_label(
     rows: tuple[Times, Times], n_splits: int, embargo: timedelta
@@ -166,7 +166,7 @@ def test_parameters_out_of_range_are_refused() -> None:
         purged_k_fold(ts, end_ts + np.timedelta64(100 * DAY), n_splits=2, embargo=NONE)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(periods=st.integers(4, 500), half=st.integers(1, 10))
 def test_cscv_blocks_are_equal_and_end_with_the_newest_period(periods: int, half: int) -> None:
     assume(periods // (2 * half) >= 2)

@@ -67,7 +67,7 @@ def test_luck_of_no_trials_is_refused(trials: int, variance: float) -> None:
         statistics.expected_maximum_sharpe(trials, variance)
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(trials=st.integers(1, 10_000), more=st.integers(1, 1_000), sharpe=st.floats(-0.2, 0.2))
 def test_more_trials_never_make_a_result_more_believable(trials: int, more: int, sharpe: float) -> None:
     def probability(n: int) -> float:

@@ -12,6 +12,7 @@ made (of web sockets, a browser stops none) counts as one from here.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable
 from http import HTTPStatus
@@ -129,6 +130,7 @@ def is_local(connection: HTTPConnection) -> bool:
     return all(_names_this_machine(site) for site in sites)
 
 
+@functools.lru_cache(maxsize=64)
 def _names_this_machine(url: str) -> bool:
     try:
         host = urlsplit(url).hostname
@@ -137,6 +139,7 @@ def _names_this_machine(url: str) -> bool:
     return host is not None and (host == "localhost" or _is_loopback(host))
 
 
+@functools.lru_cache(maxsize=64)
 def _is_loopback(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -14,17 +15,22 @@ from fastapi.routing import APIRoute
 from sqlalchemy.engine import Engine
 from starlette.responses import HTMLResponse
 
+from autotrader.adapters.airflow_client import airflow_of
+from autotrader.alerts.set_up import routing_of
 from autotrader.apps.api import answers
 from autotrader.apps.api.access import Door, requires
 from autotrader.apps.api.answers import ErrorBody
 from autotrader.apps.api.board import HealthBoard
 from autotrader.apps.api.checks import checks_of
 from autotrader.apps.api.documentation import CONTENT_SECURITY_POLICY, page_of
+from autotrader.apps.api.job_keeper import JobKeeper
 from autotrader.apps.api.metrics import ApiMetrics
 from autotrader.apps.api.observation import Observation
+from autotrader.apps.api.routes.alert_routes import alert_routes, webhook_routes
 from autotrader.apps.api.routes.deployment_routes import deployment_routes
 from autotrader.apps.api.routes.event_routes import event_routes
 from autotrader.apps.api.routes.health_routes import health_routes
+from autotrader.apps.api.routes.job_routes import asking_routes, job_routes
 from autotrader.apps.api.routes.pnl_routes import pnl_routes
 from autotrader.apps.api.routes.risk_routes import control_routes, risk_routes
 from autotrader.apps.api.routes.stream_routes import stream_routes
@@ -32,7 +38,11 @@ from autotrader.apps.api.routes.trading_routes import trading_routes
 from autotrader.apps.api.sources import Sources
 from autotrader.apps.api.stream import Poller, Stream
 from autotrader.apps.api.watch import Watch
+from autotrader.apps.jobs.follow import AIRFLOW_SECONDS, follow
 from autotrader.config.settings import Settings
+from autotrader.db.alerts import SqlAlerts
+from autotrader.db.jobs import SqlJobs
+from autotrader.db.timing import observe_statements
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.events import EventLog
@@ -81,6 +91,7 @@ def create_application(
 ) -> FastAPI:
     """The API over these ports; its background tasks run while its lifespan does."""
     metrics = ApiMetrics()
+    observe_statements(engine, metrics.observe_statement)
     sources = Sources(
         settings=settings,
         engine=engine,
@@ -101,12 +112,17 @@ def create_application(
 def application_of(sources: Sources) -> FastAPI:
     """The application over sources that are made."""
     watch = Watch(sources.records, sources.events, sources.clock)
+    asked = sources.settings.jobs
+    airflow = functools.partial(airflow_of, sources.settings, timeout_seconds=AIRFLOW_SECONDS)
+    jobs = SqlJobs(sources.engine, tries=asked.tries, retry_seconds=asked.retry_seconds)
+    keeper = JobKeeper(lambda: follow(jobs, airflow, sources.clock))
     poller = Poller(watch.look, sources.stream, sources.metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        tasks = [asyncio.create_task(sources.board.keep()), asyncio.create_task(poller.keep())]
+        kept = (sources.board.keep, poller.keep, keeper.keep)
+        tasks = [asyncio.create_task(keep()) for keep in kept]
         try:
             yield
         finally:
@@ -128,11 +144,20 @@ def application_of(sources: Sources) -> FastAPI:
     application.state.door, application.state.board = sources.door, sources.board
     answers.install(application)
     readers = [Depends(requires(Scope.READ))]
-    for router in (health_routes(sources), event_routes(sources), deployment_routes(sources)):
+    runbooks = sources.settings.monitoring.runbook_url
+    alerts = alert_routes(sources, SqlAlerts(sources.engine, routing_of(sources.settings), runbooks=runbooks))
+    for router in (health_routes(sources), event_routes(sources), alerts, deployment_routes(sources)):
         application.include_router(router, dependencies=readers, responses=_ERRORS)
-    for router in (trading_routes(sources), pnl_routes(sources), risk_routes(sources)):
+    for router in (
+        trading_routes(sources),
+        pnl_routes(sources),
+        risk_routes(sources),
+        job_routes(jobs),
+    ):
         application.include_router(router, dependencies=readers, responses=_ERRORS | _UNKNOWN)
     application.include_router(control_routes(sources), responses=_ERRORS | _UNKNOWN | _REFUSED)
+    application.include_router(asking_routes(sources, jobs, keeper.tell), responses=_ERRORS | _REFUSED)
+    application.include_router(webhook_routes(sources), responses=_ERRORS | _REFUSED)
     application.include_router(stream_routes(sources))
     application.include_router(_documentation(), dependencies=readers, include_in_schema=False)
     application.add_middleware(Observation, metrics=sources.metrics)

@@ -14,7 +14,7 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from autotrader.adapters.airflow_api import AirflowApi
+from autotrader.adapters.airflow_client import airflow_of
 from autotrader.adapters.processes import ProcessTable
 from autotrader.apps.api.status import Check, Finding, degraded, healthy, unhealthy, unknown
 from autotrader.apps.stack.airflow import API_SERVER
@@ -121,7 +121,7 @@ def feed(witness: Witness, settings: Settings, market_clock: MarketClock) -> Fin
     if state.cursor is None:
         return unknown("no bar has arrived yet")
     figures = {"newest_bar": state.cursor.isoformat(), "source": state.source}
-    if state.source != "live":
+    if market_clock.is_replay and state.source != "live":
         return healthy(f"{state.source} bars, the newest of {state.cursor:%F %R} UTC", **figures)
     ages = [
         freshness(venue, settings.strategy.interval, state.cursor, market_clock.now())
@@ -141,11 +141,10 @@ def feed(witness: Witness, settings: Settings, market_clock: MarketClock) -> Fin
 
 def scheduler(settings: Settings) -> Finding:
     """Airflow's own word on its parts."""
-    if settings.airflow.url is None and not _was_started(settings.home, API_SERVER):
+    is_here = settings.airflow.url is None and settings.airflow.mwaa_environment is None
+    if is_here and not _was_started(settings.home, API_SERVER):
         return unknown("Airflow was not started here: `make quickstart` starts it")
-    with AirflowApi(
-        settings.airflow_url, user="", password="", timeout_seconds=API.check_timeout_seconds
-    ) as airflow:
+    with airflow_of(settings, timeout_seconds=API.check_timeout_seconds) as airflow:
         parts = {name: status for name, status in airflow.health().items() if status != "unknown"}
     ill = [f"{name} {status}" for name, status in parts.items() if status != "healthy"]
     if ill:

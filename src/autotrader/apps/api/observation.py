@@ -18,6 +18,7 @@ from autotrader.apps.api.metrics import ApiMetrics
 from autotrader.domain.thresholds import API
 
 HEADER = b"x-request-id"
+WEBHOOK = "/alerts/webhook"  # an Alertmanager tells of many alerts at once
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger(__name__)
@@ -26,8 +27,8 @@ _log = structlog.get_logger(__name__)
 class TooLarge(HTTPException):
     """The request's body is larger than any that we want."""
 
-    def __init__(self) -> None:
-        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {API.body_bytes} bytes")
+    def __init__(self, most: int) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {most} bytes")
 
 
 class Observation:
@@ -70,7 +71,7 @@ class Observation:
 
         with self._metrics.in_progress.track_inprogress():
             try:
-                await self._application(scope, _bounded(receive), send_with_id)
+                await self._application(scope, _bounded(receive, _most_bytes(scope)), send_with_id)
             except Exception as error:
                 _log.error("a request broke", path=scope["path"], exc_info=error)
                 if status is not None:
@@ -104,15 +105,19 @@ def _template(scope: MutableMapping[str, Any]) -> str | None:
     return path
 
 
-def _bounded(receive: Receive) -> Receive:
+def _most_bytes(scope: Scope) -> int:
+    return API.webhook_bytes if scope["path"] == WEBHOOK else API.body_bytes
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
     received = 0
 
     async def bounded() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > API.body_bytes:
-            raise TooLarge
+        if received > most:
+            raise TooLarge(most)
         return message
 
     return bounded

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeVar
+from datetime import UTC
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,14 +15,15 @@ from pydantic import (
     Field,
     WithJsonSchema,
 )
+from starlette.responses import Response
 
-from autotrader.apps.api.bodies import Body, Listing
+from autotrader.apps.api.bodies import Body
+from autotrader.apps.api.shapes import answer, encode, rows_of
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.thresholds import API
+from autotrader.ports.alerts import AlertState
 from autotrader.ports.events import EventType
 from autotrader.ports.trading import Page
-
-B = TypeVar("B", bound=Body)
 
 ACCOUNT = r"^[a-z0-9][a-z0-9_-]{0,30}$"
 MOST_OFFSET = 1_000_000
@@ -61,17 +62,24 @@ class Span(Query):
     limit: int = Field(API.listed_rows, ge=1, le=API.most_rows)
     offset: int = Field(0, ge=0, le=MOST_OFFSET)
 
-    def listing(self, found: Sequence[object], kind: type[B], end: datetime | None = None) -> Listing[B]:
-        """The answer, of one row more than was asked for: it tells whether there is a next page."""
+    def listing(self, found: Sequence[object], kind: type[Body]) -> Response:
+        """The answer, a `Listing[kind]`.
+
+        Parameters
+        ----------
+        found : sequence
+            One more than was asked for, where there is one: it tells that there is a next page.
+        """
         more = len(found) > self.limit
-        return Listing[B](
-            items=[kind.model_validate(row) for row in found[: self.limit]],
-            start=self.start,
-            end=end or self.end,
-            limit=self.limit,
-            offset=self.offset,
-            next_offset=self.offset + self.limit if more else None,
-        )
+        listing = {
+            "items": rows_of(kind, found[: self.limit]),
+            "start": self.start,
+            "end": self.end,
+            "limit": self.limit,
+            "offset": self.offset,
+            "next_offset": self.offset + self.limit if more else None,
+        }
+        return answer(encode(listing))
 
 
 class AccountSpan(Span):
@@ -90,6 +98,12 @@ class AlertSpan(Span):
 
     severity: Literal["info", "warning", "critical"] | None = None
     instrument: InstrumentQuery | None = None
+
+
+class StatedAlertSpan(AlertSpan):
+    """Which alerts; default: of the last 24 hours, in any state."""
+
+    state: AlertState | None = None
 
 
 class EventSpan(AlertSpan):

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeVar
 
 from autotrader.apps.api.bodies import PositionBody, PositionsBody
-from autotrader.domain.errors import NotFound, Unreachable
+from autotrader.domain.errors import NotFound
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.orders import ZERO
 from autotrader.domain.positions import Position
-from autotrader.ports.trading import AccountState, Page, TradingRecords
-
-T = TypeVar("T")
+from autotrader.ports.trading import AccountState, Page, TradingReads, TradingRecords
 
 Price = tuple[Decimal, datetime]
 
-_ATTEMPTS = 5
 
-
-def state_of(records: TradingRecords, account: str) -> AccountState:
+def state_of(records: TradingReads, account: str) -> AccountState:
     """The account's state.
 
     Raises
@@ -37,27 +32,7 @@ def state_of(records: TradingRecords, account: str) -> AccountState:
     return state
 
 
-def of_one_revision(records: TradingRecords, account: str, read: Callable[[AccountState], T]) -> T:
-    """What `read` returns, of one revision of the account: read again if the trader wrote meanwhile.
-
-    Raises
-    ------
-    NotFound
-        If no trader has ever run for the account.
-    Unreachable
-        If the trader writes faster than it can be read.
-    """
-    state = state_of(records, account)
-    for _ in range(_ATTEMPTS):
-        found = read(state)
-        after = state_of(records, account)
-        if after.revision == state.revision:
-            return found
-        state = after
-    raise Unreachable(f"expected {account} to stand still for one read, was written each time: try again")
-
-
-def positions_of(records: TradingRecords, account: str) -> list[PositionBody]:
+def positions_of(records: TradingReads, account: str) -> list[PositionBody]:
     """All positions by instrument, flat ones too, at the prices of their newest signals."""
     positions = sorted(records.holdings(account).positions.values(), key=lambda p: str(p.instrument))
     prices = newest_prices(records, account, [p.instrument for p in positions if p.quantity])
@@ -65,9 +40,9 @@ def positions_of(records: TradingRecords, account: str) -> list[PositionBody]:
 
 
 def account_positions(records: TradingRecords, account: str) -> PositionsBody:
-    """The open positions beside cash and equity, all of one revision; raises as `of_one_revision`."""
-
-    def read(state: AccountState) -> PositionsBody:
+    """The open positions beside cash and equity, all of one instant; raises as `state_of`."""
+    with records.at_once() as reads:
+        state = state_of(reads, account)
         return PositionsBody(
             account=account,
             base_currency=state.base_currency,
@@ -76,14 +51,12 @@ def account_positions(records: TradingRecords, account: str) -> PositionsBody:
             revision=state.revision,
             market_time=state.cursor,
             source=state.source,
-            positions=[position for position in positions_of(records, account) if position.quantity],
+            positions=[position for position in positions_of(reads, account) if position.quantity],
         )
-
-    return of_one_revision(records, account, read)
 
 
 def newest_prices(
-    records: TradingRecords, account: str, instruments: Sequence[InstrumentId]
+    records: TradingReads, account: str, instruments: Sequence[InstrumentId]
 ) -> Mapping[InstrumentId, Price]:
     """Price and bar of each instrument's newest signal; an instrument without one is left out."""
     if not instruments:

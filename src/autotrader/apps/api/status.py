@@ -16,6 +16,10 @@ class ComponentStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+# As a metric; what is unknown has none.
+VALUE_OF = {ComponentStatus.HEALTHY: 1.0, ComponentStatus.DEGRADED: 0.5, ComponentStatus.UNHEALTHY: 0.0}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check found.

@@ -14,8 +14,10 @@ from autotrader.ports.clock import WallClock
 from autotrader.ports.events import EventLog, EventType
 from autotrader.ports.trading import AccountState, Page, TradingRecords
 
-PAGE = 500
-MOST_PAGES = 20
+FIRST_FILLS = 500  # that the first look takes for known
+FILLS = 100  # a page, of which later looks find few that are new
+MOST_PAGES = 100
+ALERTS = 500
 REMEMBERED = 20_000  # keys of fills and of alerts: more than a look reads
 # An alert may be recorded later than it says; one that comes later than this is in the list alone.
 ALERT_DELAY = timedelta(minutes=10)
@@ -93,17 +95,19 @@ class Watch:
     def _unseen_fills(self, account: str, seen: _Seen) -> list[Fill]:
         """Newest first."""
         unseen: list[Fill] = []
-        for number in range(1 if self._is_first else MOST_PAGES):
-            page = self._records.fills(account, Page(limit=PAGE, offset=number * PAGE))
+        if self._is_first:
+            return list(self._records.fills(account, Page(limit=FIRST_FILLS)))
+        for number in range(MOST_PAGES):
+            page = self._records.fills(account, Page(limit=FILLS, offset=number * FILLS))
             new = [fill for fill in page if _key(fill) not in seen]
             unseen += new
-            if len(new) < PAGE:
+            if len(new) < FILLS:
                 break
         return unseen
 
     def _look_for_alerts(self) -> None:
         now = self._clock.now()
-        found = self._events.recent(type=EventType.ALERT, start=self._alerts_since, limit=PAGE)
+        found = self._events.recent(type=EventType.ALERT, start=self._alerts_since, limit=ALERTS)
         new = [event for event in found if event.key not in self._alerts]
         self._told += [
             Happening("alert", None, EventBody.model_validate(event).model_dump(mode="json"))

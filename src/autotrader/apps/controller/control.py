@@ -30,6 +30,7 @@ from autotrader.features.store.store import FeatureStore
 from autotrader.ports.approvals import Approvals
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Release, Rollout
+from autotrader.ports.events import EventLog
 from autotrader.ports.holds import Holds
 from autotrader.ports.registry import ModelRegistry, ModelVersion
 
@@ -53,6 +54,7 @@ def control(
     features: FeatureStore,
     predictions: PredictionStore,
     approvals: Approvals,
+    events: EventLog,
     market_clock: MarketClock,
     wall_clock: WallClock,
 ) -> command.Result:
@@ -127,7 +129,9 @@ def control(
             target=target,
             work=work,
             watch=watch,
-            projection=Projection(records, registry, wall_clock, model=strategy_id),
+            projection=Projection(
+                records, registry, wall_clock, target=target, model=strategy_id, events=events
+            ),
             clock=wall_clock,
             strategy=scope_of(settings),
             settings=settings.deployment,

@@ -100,13 +100,12 @@ class Preparation:
             self._set(rollout, SlotState.READY, release, slot.endpoint, f"ready after {waited:.1f} s")
             evidence = {"endpoint": slot.endpoint, "memory_bytes": health.memory_bytes}
             return StageResult(Outcome.PASS, f"ready on {color.value} after {waited:.1f} s", evidence)
-        if health.live and health.version not in (None, rollout.version):
-            reason = f"expected {rollout.version} on {color.value}, was {health.version}"
-            return StageResult(Outcome.FAIL, reason)
         if waited > self._settings.deployment.ready_seconds:
             bound = self._settings.deployment.ready_seconds
+            is_another = health.version not in (None, rollout.version)
+            another = f"expected {rollout.version}, was {health.version}: " if is_another else ""
             return StageResult(
-                Outcome.FAIL, f"not ready on {color.value} within {bound:g} s: {health.reason}"
+                Outcome.FAIL, f"not ready on {color.value} within {bound:g} s: {another}{health.reason}"
             )
         if self._clock.monotonic() >= self._next_start:  # does nothing unless it died
             self._next_start = self._clock.monotonic() + RESTART_SECONDS

@@ -32,13 +32,14 @@ def serve(
     market: MarketKind = MarketKind.SIMULATED,
     folder: Path | None = None,
     symbols: tuple[str, ...] = (),
+    host: str = "127.0.0.1",
     port: int = 0,
     market_time: datetime | None = None,
     speed: float = 0.0,
     fault: tuple[str, ...] = (),
     balance: tuple[str, ...] = ("USDT=100000",),
 ) -> command.Result:
-    """Serve a recorded or simulated market, and an account, over Binance's spot protocol, on loopback.
+    """Serve a recorded or simulated market, and an account, over Binance's spot protocol.
 
     Once it listens, one JSON line on stdout says where, and what it serves. It ends on SIGTERM or
     SIGINT. The simulated market is that of the settings `AUTOTRADER_SIMULATION__*`.
@@ -51,6 +52,8 @@ def serve(
         Folder of recorded bars; that of the settings if left out.
     symbols : tuple of str
         Symbols of the simulated market; those of the settings if left out.
+    host : str
+        Address to listen on. Whoever reaches it may trade its account and make it misbehave.
     port : int
         0 takes a free one.
     market_time : datetime or None
@@ -77,7 +80,7 @@ def serve(
         faults=[Fault.parse(text) for text in fault],
         balances=dict(map(_balance, balance)),
     )
-    asyncio.run(_serve_until_told(exchange, port))
+    asyncio.run(_serve_until_told(exchange, port, host))
     return command.Result({"stopped": True}, "stopped")
 
 
@@ -114,15 +117,15 @@ def _open_market(
     return RecordedMarket(place)
 
 
-async def _serve_until_told(exchange: StandInExchange, port: int) -> None:
+async def _serve_until_told(exchange: StandInExchange, port: int, host: str) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, told.set)
     try:
-        await exchange.start(port)
+        await exchange.start(port, host)
     except OSError as failure:
-        raise ConfigurationError(f"expected port {port} to be free, was: {failure}") from failure
+        raise ConfigurationError(f"expected {host}:{port} to be free, was: {failure}") from failure
     try:
         sys.stdout.write(json.dumps(command.to_plain(exchange.listening())) + "\n")
         sys.stdout.flush()

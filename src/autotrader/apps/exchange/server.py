@@ -110,15 +110,15 @@ class StandInExchange:
         self.user_stream = UserStream(self.account, self._matching, signatures, self.clock, self.faults)
         self._runner: web.AppRunner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._port = 0
+        self._host, self._port = "127.0.0.1", 0
 
     @property
     def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     @property
     def stream_url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}"
+        return f"ws://{self._host}:{self._port}"
 
     @property
     def account_stream_url(self) -> str:
@@ -142,8 +142,8 @@ class StandInExchange:
             symbols=tuple(market.symbols),
         )
 
-    async def start(self, port: int = 0) -> None:
-        """Listen on loopback; port 0 takes a free one."""
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        """Listen, on loopback unless told otherwise; port 0 takes a free one."""
         self._loop = asyncio.get_running_loop()
         app = web.Application()
         app.add_routes([*self._rest.routes(self._guard), *self.account_api.routes(self._guard)])
@@ -151,8 +151,8 @@ class StandInExchange:
         app.on_shutdown.append(self._close_streams)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
-        self._port = self._runner.addresses[0][1]
+        await web.TCPSite(self._runner, host, port, reuse_address=True).start()
+        self._host, self._port = host, self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self._runner is not None:

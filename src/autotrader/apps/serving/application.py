@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,16 +17,19 @@ import psutil
 import structlog
 from numpy.typing import NDArray
 
+from autotrader import tracing
 from autotrader.apps.serving.decoder import PredictDecoder
-from autotrader.apps.serving.exchange import Answer, Exchange
+from autotrader.apps.serving.exchange import Answer, Exchange, Work
 from autotrader.apps.serving.metrics import CONTENT_TYPE, ServingMetrics
 from autotrader.apps.serving.prediction_log import PredictionLog
 from autotrader.apps.serving.release import LoadedRelease
 from autotrader.apps.serving.segments import encode_record
+from autotrader.apps.serving.threads import Done
 from autotrader.apps.serving.wire import (
     MSGPACK,
     Complaint,
     PredictAnswer,
+    Request,
     Unacceptable,
     names_msgpack,
     pack,
@@ -34,6 +39,8 @@ from autotrader.domain.rollout import Color
 from autotrader.ports.deployment import Release
 
 RETRY_AFTER = b"retry-after: 1\r\n"
+# From here on the model takes longer than handing its rows to a thread and back.
+BATCH_ROWS = 32
 SMALLEST_BODY_BYTES = 65_536  # until the model says how much a request may need
 
 _BEARER = b"bearer "
@@ -54,6 +61,16 @@ class Served:
     loaded: LoadedRelease
     decoder: PredictDecoder
     log: PredictionLog
+
+
+class Asked(NamedTuple):
+    """A request that was understood."""
+
+    served: Served
+    exchange: Exchange
+    request: Request
+    features: NDArray[np.float32]
+    received_at: int  # microseconds since 1970
 
 
 class PredictionApplication:
@@ -123,22 +140,15 @@ class PredictionApplication:
             return self._complain(503, Complaint("starting", "a loaded model", "none yet"), RETRY_AFTER)
         return None
 
-    def respond(self, exchange: Exchange) -> Answer:
-        """Predict, log, answer; in this order."""
+    def respond(self, exchange: Exchange) -> Answer | Work:
+        """Predict, log, answer; in this order. Of many rows the first is left to a thread."""
         try:
-            return self._predict(exchange)
-        except Unacceptable as error:
-            return self._complain(error.status, error.complaint)
-        except DependencyError as error:
-            self.metrics.log_failures.inc()
-            complaint = Complaint("prediction log", "a log that can be written", str(error))
-            return self._complain(503, complaint, RETRY_AFTER)
-        except Exception:  # noqa: BLE001 - whatever a model does, the next request is answered
-            incident = uuid.uuid4().hex
-            self.metrics.model_errors.inc()
-            _log.exception("the model failed on a request", incident=incident)
-            complaint = Complaint("internal error", "a prediction", "a failure of the model", id=incident)
-            return self._complain(500, complaint)
+            if not tracing.is_on():
+                return self._predict(exchange)
+            with self._span(exchange):
+                return self._predict(exchange)
+        except Exception as error:  # noqa: BLE001 - whatever a model does, the next request is answered
+            return self._failure(error)
 
     def refuse(self, status: int, error: str, *, expected: str, was: str) -> Answer:
         headers = RETRY_AFTER if status == 503 else b""
@@ -180,28 +190,63 @@ class PredictionApplication:
 
     # --------------------------------------------------------------------------------- parts
 
-    def _predict(self, exchange: Exchange) -> Answer:
+    def _predict(self, exchange: Exchange) -> Answer | Work:
         served = self._served
         if served is None:
             raise RuntimeError("a request was let in before the model was loaded")
         is_packed = names_msgpack(exchange.headers.get(b"content-type", b""))
         decode = served.decoder.decode_msgpack if is_packed else served.decoder.decode_json
         request, features = decode(exchange.body)
-        received_at = time.time_ns() // 1_000
-        probabilities = served.loaded.model.predict(features)
+        asked = Asked(served, exchange, request, features, time.time_ns() // 1_000)
+        if len(features) < BATCH_ROWS:
+            return self._record(asked, served.loaded.model.predict(features))
+        return Work(partial(self._run, asked), partial(self._finish, asked))
+
+    def _run(self, asked: Asked) -> NDArray[np.float32]:
+        model = asked.served.loaded.model
+        if not tracing.is_on():
+            return model.predict(asked.features)
+        with self._span(asked.exchange):
+            return model.predict(asked.features)
+
+    def _finish(self, asked: Asked, done: Done) -> Answer:
+        try:
+            return self._record(asked, done.result())
+        except Exception as error:  # noqa: BLE001 - as in `respond`
+            return self._failure(error)
+
+    def _record(self, asked: Asked, probabilities: NDArray[np.float32]) -> Answer:
         _require_probabilities(probabilities)
+        request, served = asked.request, asked.served
         record = encode_record(
             request.request_id,
             request.instrument,
-            received_at,
+            asked.received_at,
             request.replayed,
             request.ts,
-            features,
+            asked.features,
             probabilities,
         )
         served.log.append(record)
         self.metrics.rows.observe(probabilities)
-        return self._prediction(exchange, served.loaded.release, request.request_id, probabilities)
+        return self._prediction(asked.exchange, served.loaded.release, request.request_id, probabilities)
+
+    def _span(self, exchange: Exchange) -> tracing.Span:
+        parent = exchange.headers.get(b"traceparent", b"").decode("ascii", "replace")
+        return tracing.span("predict", parent=parent, color=self.color.value)
+
+    def _failure(self, error: Exception) -> Answer:
+        if isinstance(error, Unacceptable):
+            return self._complain(error.status, error.complaint)
+        if isinstance(error, DependencyError):
+            self.metrics.log_failures.inc()
+            complaint = Complaint("prediction log", "a log that can be written", str(error))
+            return self._complain(503, complaint, RETRY_AFTER)
+        incident = uuid.uuid4().hex
+        self.metrics.model_errors.inc()
+        _log.error("the model failed on a request", incident=incident, exc_info=error)
+        complaint = Complaint("internal error", "a prediction", "a failure of the model", id=incident)
+        return self._complain(500, complaint)
 
     def _prediction(
         self, exchange: Exchange, release: Release, request_id: str, probabilities: NDArray[np.float32]

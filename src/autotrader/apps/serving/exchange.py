@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
+
+from autotrader.apps.serving.threads import Done
 
 JSON = b"application/json"
 
@@ -23,6 +26,22 @@ class Answer:
     body: bytes
     content_type: bytes = JSON
     headers: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What takes so long that others are answered meanwhile.
+
+    Attributes
+    ----------
+    run : Callable
+        Called in a thread; may raise.
+    finish : Callable
+        Called in the event loop with what became of it; gives the answer, never raises.
+    """
+
+    run: Callable[[], Any]
+    finish: Callable[[Done], Answer]
 
 
 class Exchange:
@@ -64,8 +83,8 @@ class Application(Protocol):
         """
         ...
 
-    def respond(self, exchange: Exchange) -> Answer:
-        """The answer to a request that was let in; never raises."""
+    def respond(self, exchange: Exchange) -> Answer | Work:
+        """The answer to a request that was let in, or what must be done for it first; never raises."""
         ...
 
     def refuse(self, status: int, error: str, *, expected: str, was: str) -> Answer:

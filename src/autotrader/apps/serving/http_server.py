@@ -3,8 +3,9 @@
 httptools (llhttp, the parser of Node.js) reads the requests; there is no framework in between: an
 empty answer costs 20 us of a core, where the quickest server with a standard interface needs twice that.
 
-One thread does everything, so work cannot be concurrent; waiting can. *Under way* is a request that
-was let in and is not answered: its body still arrives, or it waits for its turn. Requests are parsed
+One thread does everything but the long pieces of work, which the application hands to others, a thread
+for each core: many rows do not hold up who asks for one. *Under way* is a request that was let in and is
+not answered: its body still arrives, it waits for its turn, or it is worked on. Requests are parsed
 when they arrive and worked off in turns behind that, so that those beyond the bound are known, and
 answered 503, before any work is done for them. Answers that need no work (health, metrics,
 refusals) never wait.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections import deque
 from time import perf_counter
@@ -21,7 +23,8 @@ from time import perf_counter
 import structlog
 
 from autotrader.apps.serving.connection import LINGER_SECONDS, Connection
-from autotrader.apps.serving.exchange import Application, Exchange
+from autotrader.apps.serving.exchange import Application, Exchange, Work
+from autotrader.apps.serving.threads import Done, Threads
 from autotrader.domain.errors import ConfigurationError
 
 TURN_SECONDS = 0.005  # of work before the event loop may look at its sockets again
@@ -52,6 +55,7 @@ class HttpServer:
         self.draining = False
         self.connections: set[Connection] = set()
         self._waiting: deque[tuple[Connection, Exchange]] = deque()
+        self._threads = Threads(os.cpu_count() or 1)
         self._turn_is_due = False
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -80,6 +84,7 @@ class HttpServer:
         answered = self.under_way == 0
         for connection in list(self.connections):
             connection.abort()
+        self._threads.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -105,19 +110,36 @@ class HttpServer:
         waiting = self._waiting
         while waiting and perf_counter() < until:
             connection, exchange = waiting.popleft()
-            self.under_way -= 1
             if connection.is_lost:
+                self.under_way -= 1
                 continue
             try:
-                exchange.answer = self.application.respond(exchange)
+                answer = self.application.respond(exchange)
+                if isinstance(answer, Work):
+                    self._hand_over(connection, exchange, answer)
+                    continue
+                self.under_way -= 1
+                exchange.answer = answer
                 connection.send_answers()
             except Exception as error:  # noqa: BLE001 - one that goes wrong must not stop the others
-                _log.error("a request broke the server", exc_info=error)
-                connection.abort()
+                _break_off(connection, error)
         if waiting:
             self._loop.call_soon(self._take_turn)
         else:
             self._turn_is_due = False
+
+    def _hand_over(self, connection: Connection, exchange: Exchange, work: Work) -> None:
+        def finish(done: Done) -> None:
+            self.under_way -= 1
+            if connection.is_lost:
+                return
+            try:
+                exchange.answer = work.finish(done)
+                connection.send_answers()
+            except Exception as error:  # noqa: BLE001 - as above
+                _break_off(connection, error)
+
+        self._threads.submit(work.run, finish)
 
     async def _sweep(self) -> None:
         while True:
@@ -125,6 +147,11 @@ class HttpServer:
             now = perf_counter()
             for connection in list(self.connections):
                 connection.close_if_late(now)
+
+
+def _break_off(connection: Connection, error: Exception) -> None:
+    _log.error("a request broke the server", exc_info=error)
+    connection.abort()
 
 
 def bind(host: str, port: int) -> socket.socket:

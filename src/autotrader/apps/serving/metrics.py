@@ -12,10 +12,12 @@ from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.utils import floatToGoString
+
+from autotrader.apps.process_metrics import register_process
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -119,7 +121,7 @@ class ServingMetrics:
         self.rows = RowTally()
         registry.register(self.requests)
         registry.register(self.rows)
-        ProcessCollector(registry=registry)
+        register_process(registry)
         Gauge("http_requests_in_progress", "Requests under way", registry=registry).set_function(in_progress)
         registry.register(_LogBytes(log_bytes))
         self.model_errors = Counter(

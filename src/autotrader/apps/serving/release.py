@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def load_release(folder: Path) -> LoadedRelease:
             "the file is not the registered one; fetch the release again"
         )
     try:
-        model = OnnxModel(folder / MODEL_FILE, batch_threads=os.cpu_count() or 1, content=content)
+        model = OnnxModel(folder / MODEL_FILE, content=content)
     except BadData as error:
         raise BadData(" ".join(str(error).split())) from None
     found = model.metadata.get("feature_set")

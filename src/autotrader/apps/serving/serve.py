@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import json
 import signal
 import socket
@@ -21,8 +22,8 @@ from autotrader.apps.serving.prediction_log import PredictionLog
 from autotrader.apps.serving.release import LoadedRelease, load_release
 from autotrader.apps.serving.segments import SegmentHeader
 from autotrader.config.serving_token import serving_token
-from autotrader.config.settings import Settings
-from autotrader.domain.errors import ExitCode
+from autotrader.config.settings import PREFIX, Settings
+from autotrader.domain.errors import ConfigurationError, ExitCode
 from autotrader.domain.rollout import Color
 
 MAINTENANCE_SECONDS = 1.0
@@ -56,17 +57,22 @@ def serve(
     port : int or None
         The colour's of the settings if left out; 0 takes a free one.
     host : str
-        Address to listen on.
+        Address to listen on. Beyond loopback the callers' token must be set: nobody else knows one
+        that is made here.
 
     Raises
     ------
     ConfigurationError
-        If the port is taken.
+        If the port is taken, or there is no token for callers from elsewhere.
     NotFound, BadData, Refused
         If the release is missing, damaged, or not what it says.
     DependencyError
         If the prediction log cannot be written.
     """
+    if not _is_loopback(host) and settings.serving.token is None:
+        raise ConfigurationError(
+            f"{PREFIX}SERVING__TOKEN: expected the callers' token where others may ask ({host}), was empty"
+        )
     default = settings.serving.blue_port if color is Color.BLUE else settings.serving.green_port
     listening = bind(host, default if port is None else port)
     # An event loop in C: a fifth less of a core for each request.
@@ -77,6 +83,13 @@ def serve(
     return command.Result(
         {"stopped": True, "drained": False}, "stopped in the middle of requests", ExitCode.FAILED
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _serve(settings: Settings, color: Color, folder: Path, log: Path, listening: socket.socket) -> bool:

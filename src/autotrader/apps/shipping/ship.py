@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from autotrader.data.predictions import PredictionStore
 
 LOCK = ".shipping.lock"
+# Between two passes of one that was told to end.
+LEAVING_SECONDS = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -36,8 +39,8 @@ class Shipment:
     ----------
     rows, inserted : int
         That were read, and of them those that the lake had not yet.
-    removed, quarantined : int
-        Segments.
+    removed, quarantined, open : int
+        Segments; the last are those that a service still writes to.
     """
 
     segments: int = 0
@@ -45,6 +48,7 @@ class Shipment:
     inserted: int = 0
     removed: int = 0
     quarantined: int = 0
+    open: int = 0
 
 
 def ship(
@@ -55,11 +59,13 @@ def ship(
     once: bool = False,
     every_seconds: float = 5.0,
     keep_hours: float = 1.0,
+    leave_seconds: float = 0.0,
 ) -> command.Result:
     """Bring what both colours predicted from their logs to the lake.
 
     It may be killed at any time: nothing is lost, nothing doubled. A segment that cannot be read is
-    put aside with the reason, and the rest goes on. Exits 1 after a single pass that put one aside.
+    put aside in the lake's folder `quarantined_segments` with the reason, and the rest goes on. Exits 1
+    after a single pass that put one aside, or when it was told to end and could not ship all.
 
     Parameters
     ----------
@@ -71,6 +77,9 @@ def ship(
         Between two passes.
     keep_hours : float
         How long a shipped segment is kept.
+    leave_seconds : float
+        After SIGTERM it goes on for so long, at most, until the services have closed their logs and all
+        is shipped; for a folder that is gone when it ends, as a container's.
 
     Raises
     ------
@@ -79,7 +88,7 @@ def ship(
     Refused
         If another process ships this folder.
     DependencyError
-        If a single pass cannot write the lake. Else the next pass tries again.
+        If a single pass, or the last one, cannot write the lake. Else the next pass tries again.
     """
     from autotrader.data.predictions import PredictionStore
 
@@ -93,12 +102,21 @@ def ship(
         if once:
             done = ship_all(folder, store, keep_seconds=keep_hours * 3600)
         else:
-            done = _ship_until_told(folder, store, every_seconds, keep_hours * 3600)
+            done = _ship_until_told(
+                folder,
+                store,
+                every_seconds=every_seconds,
+                keep_seconds=keep_hours * 3600,
+                leave_seconds=leave_seconds,
+            )
     text = (
         f"{done.inserted:,} new predictions of {done.rows:,} in {done.segments} segments; "
         f"removed {done.removed}, put aside {done.quarantined}"
     )
-    return command.Result(done, text, ExitCode.FAILED if once and done.quarantined else ExitCode.DONE)
+    if leave_seconds and done.open:
+        text += f"; {done.open} were still written to after {leave_seconds:g} s"
+    failed = done.quarantined if once else leave_seconds and (done.open or done.quarantined)
+    return command.Result(done, text, ExitCode.FAILED if failed else ExitCode.DONE)
 
 
 def ship_all(folder: Path, store: PredictionStore, *, keep_seconds: float) -> Shipment:
@@ -109,37 +127,45 @@ def ship_all(folder: Path, store: PredictionStore, *, keep_seconds: float) -> Sh
     DependencyError
         If the lake or the folder cannot be written.
     """
-    from autotrader.apps.shipping.journey import QUARANTINE, ship_segment
+    from autotrader.apps.shipping.journey import ship_segment
 
     done = Shipment()
     for path in segments.find(folder):
-        if path.parent == folder / QUARANTINE:
-            continue
         with contextlib.suppress(FileNotFoundError):  # a service removed its empty one meanwhile
-            found = ship_segment(path, folder, store, keep_seconds=keep_seconds)
+            found = ship_segment(path, store, keep_seconds=keep_seconds)
             done = Shipment(
                 done.segments + 1,
                 done.rows + found.rows,
                 done.inserted + found.inserted,
                 done.removed + found.removed,
                 done.quarantined + (found.quarantined is not None),
+                done.open + (not found.finished),
             )
     return done
 
 
 def _ship_until_told(
-    folder: Path, store: PredictionStore, every_seconds: float, keep_seconds: float
+    folder: Path,
+    store: PredictionStore,
+    *,
+    every_seconds: float,
+    keep_seconds: float,
+    leave_seconds: float,
 ) -> Shipment:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     total = Shipment()
+    leave_until: float | None = None
     while True:
-        leaving = told.is_set()  # a last pass: what was logged until then
+        if told.is_set() and leave_until is None:
+            leave_until = time.monotonic() + leave_seconds
+        is_last = leave_until is not None and time.monotonic() >= leave_until
+        is_done = False
         try:
             found = ship_all(folder, store, keep_seconds=keep_seconds)
         except DependencyError as error:
-            if leaving:
+            if is_last:
                 raise
             _log.warning("cannot ship now, will try again", reason=str(error))
         else:
@@ -152,10 +178,16 @@ def _ship_until_told(
                 inserted=total.inserted + found.inserted,
                 removed=total.removed + found.removed,
                 quarantined=total.quarantined + found.quarantined,
+                open=found.open,
             )
-        if leaving:
+            # Nothing new: or a service might have begun another segment behind this pass's back.
+            is_done = leave_until is not None and not found.open and not found.rows
+        if is_last or is_done:
             return total
-        told.wait(every_seconds)
+        if leave_until is None:
+            told.wait(every_seconds)
+        else:
+            time.sleep(LEAVING_SECONDS)
 
 
 @contextlib.contextmanager

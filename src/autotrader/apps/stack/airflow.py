@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 from pathlib import Path
 
+from autotrader.adapters.airflow_login import PASSWORDS, folder
+from autotrader.adapters.airflow_login import password as password
 from autotrader.adapters.processes import ProcessSpec
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import DependencyError
 
 API_SERVER = "airflow-api-server"
-PASSWORDS = "passwords.json"
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-
-
-def folder(settings: Settings) -> Path:
-    return settings.home.resolve() / "airflow"
 
 
 def environment(settings: Settings, *, dags_folder: Path, plugins_folder: Path) -> dict[str, str]:
@@ -36,6 +32,7 @@ def environment(settings: Settings, *, dags_folder: Path, plugins_folder: Path) 
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins_folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS": "autotrader.adapters.airflow_celery.CONFIG",
         "AIRFLOW__CORE__PARALLELISM": str(max(2, os.cpu_count() or 2)),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{settings.airflow.user}:admin",
@@ -54,16 +51,9 @@ def environment(settings: Settings, *, dags_folder: Path, plugins_folder: Path) 
     return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
-def password(settings: Settings) -> str:
-    """The login's password: the setting, or one made at first use and kept in a private file."""
-    if settings.airflow.password:
-        return settings.airflow.password.get_secret_value()
-    path = folder(settings) / PASSWORDS
-    if path.exists():
-        kept: dict[str, str] = json.loads(path.read_text())
-        if settings.airflow.user in kept:
-            return kept[settings.airflow.user]
-    return secrets.token_urlsafe(12)
+def trading_page(settings: Settings) -> str:
+    """Where the page of `plugins/trading.py` is in Airflow's UI."""
+    return f"{settings.airflow_url}/plugin/trading"
 
 
 def prepare(settings: Settings, env: dict[str, str]) -> None:

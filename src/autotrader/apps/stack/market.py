@@ -127,9 +127,10 @@ def _recorded(settings: Settings, why: str) -> MarketChoice:
 
 def _simulated(settings: Settings, why: str) -> MarketChoice:
     simulation = settings.simulation
+    signal = simulation.planted_signal
     return MarketChoice(
         source="SIMULATED",
-        reason=why,
+        reason=f"with a planted signal of {signal:g}; {why}" if signal else why,
         start=simulation.end - timedelta(days=simulation.days),
         end=simulation.end,
         instruments=settings.binance.instruments,

@@ -49,7 +49,7 @@ def quickstart(*, keep_running: bool = True, clock: MarketClock) -> command.Resu
     seconds: dict[str, float] = {}
     with _alone(settings.home):
         with _timed(seconds, "prepare"):
-            market = _choose(settings, clock)
+            market = market_of(settings, clock)
             _announce(market, console)
             settings = services.start(settings, market, tell=console.print)
         with services.airflow_client(settings) as api:
@@ -116,7 +116,7 @@ def _trade(market: MarketChoice, console: Console) -> Any:
     return json.loads(ended.stdout)
 
 
-def _choose(settings: Settings, clock: MarketClock) -> MarketChoice:
+def market_of(settings: Settings, clock: MarketClock) -> MarketChoice:
     """The market of the last run if there was one: bars of two sources are never mixed in one lake."""
     remembered = settings.home / "market.json"
     if remembered.exists():

@@ -22,6 +22,7 @@ from autotrader.config.settings import (
     ApiSettings,
     ExchangeSettings,
     MlflowSettings,
+    MonitoringSettings,
     Settings,
     load_settings,
 )
@@ -33,6 +34,8 @@ MLFLOW = "mlflow"
 CONTROLLER = "controller"
 SHIPPING = "shipping"
 API = "api"
+ALERTS = "alerts"
+EXPORTER = "exporter"
 START_SECONDS = 120.0
 
 Tell = Callable[[str], None]
@@ -55,6 +58,7 @@ def stop(settings: Settings) -> list[str]:
 
 
 def airflow_client(settings: Settings) -> AirflowApi:
+    """Of the Airflow that is started here, whichever one the settings name beside it."""
     return AirflowApi(settings.airflow_url, user=settings.airflow.user, password=airflow.password(settings))
 
 
@@ -72,23 +76,30 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
     processes = table(settings)
     before = _read_runtime(settings.home)
 
-    def port_of(name: str, group: str, wanted: int, default: int) -> int:
-        known = int(before.get(f"{group}__PORT", default))
-        variable = f"{PREFIX}{group}__PORT"
+    def port_of(name: str, setting: str, wanted: int, default: int) -> int:
+        known = int(before.get(setting, default))
+        variable = f"{PREFIX}{setting}"
         return choose_port(processes, name, variable=variable, wanted=wanted, default=default, before=known)
 
-    mlflow_port = port_of(MLFLOW, "MLFLOW", settings.mlflow.port, MlflowSettings().port)
-    api_port = port_of(API, "API", settings.api.port, ApiSettings().port)
-    airflow_port = port_of(airflow.API_SERVER, "AIRFLOW", settings.airflow.port, AirflowSettings().port)
+    mlflow_port = port_of(MLFLOW, "MLFLOW__PORT", settings.mlflow.port, MlflowSettings().port)
+    api_port = port_of(API, "API__PORT", settings.api.port, ApiSettings().port)
+    exporter_port = port_of(
+        EXPORTER,
+        "MONITORING__EXPORTER_PORT",
+        settings.monitoring.exporter_port,
+        MonitoringSettings().exporter_port,
+    )
+    airflow_port = port_of(airflow.API_SERVER, "AIRFLOW__PORT", settings.airflow.port, AirflowSettings().port)
     runtime = {
         "BINANCE__INSTRUMENTS": ",".join(market.instruments),
         "BINANCE__SOURCE": market.source,
         "MLFLOW__PORT": str(mlflow_port),
         "AIRFLOW__PORT": str(airflow_port),
         "API__PORT": str(api_port),
+        "MONITORING__EXPORTER_PORT": str(exporter_port),
     }
     if not market.is_live:
-        port = port_of(EXCHANGE, "EXCHANGE", settings.exchange.port, ExchangeSettings().port)
+        port = port_of(EXCHANGE, "EXCHANGE__PORT", settings.exchange.port, ExchangeSettings().port)
         runtime |= {
             "EXCHANGE__PORT": str(port),
             "BINANCE__REST_URL": f"http://127.0.0.1:{port}",
@@ -103,6 +114,8 @@ def start(settings: Settings, market: MarketChoice, tell: Tell) -> Settings:
     start_controller(settings)
     processes.start(_app(SHIPPING))
     processes.start(_app(API))
+    processes.start(_app(ALERTS))
+    processes.start(_app(EXPORTER))
     env = airflow.environment(
         settings,
         dags_folder=settings.airflow.dags_folder.resolve(),

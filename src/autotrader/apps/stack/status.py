@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from autotrader import command
+from autotrader.adapters.local_target import LocalTarget
 from autotrader.apps.stack import airflow, services
 from autotrader.apps.stack.services import API, EXCHANGE, MLFLOW
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import ExitCode, Unreachable
+from autotrader.domain.rollout import Color
 
 
 def status(*, settings: Settings) -> command.Result:
@@ -22,16 +24,25 @@ def status(*, settings: Settings) -> command.Result:
         + (f"running (pid {process.pid})" if process else f"DIED, log {processes.log_path(name)}")
         for name, process in states.items()
     ]
-    if not states:
+    target = LocalTarget(settings)
+    colours = {color.value: health for color in Color if (health := target.health(color)).live}
+    lines += [
+        f"{f'prediction-{color}':<22}{health.version}, {'ready' if health.ready else health.reason}"
+        for color, health in colours.items()
+    ]
+    if not states and not colours:
         lines.append("nothing runs: `make quickstart` starts")
     data: dict[str, object] = {
         "home": settings.home.resolve(),
         "processes": {name: process.pid if process else None for name, process in states.items()},
+        "colors": colours,
     }
     if states.get(airflow.API_SERVER):
         data["airflow"] = _airflow_health(settings)
         lines.append(f"Airflow   {settings.airflow_url}  {data['airflow']}")
         lines.append(f"          login {settings.airflow.user} / {airflow.password(settings)}")
+        data["trading"] = airflow.trading_page(settings)
+        lines.append(f"Trading   {data['trading']}  (in Airflow, same login)")
     if states.get(MLFLOW):
         data["mlflow"] = settings.mlflow_uri
         lines.append(f"MLflow    {settings.mlflow_uri}")

@@ -9,7 +9,7 @@ from typing import Any, Self
 from autotrader.apps.stack import airflow
 from autotrader.apps.stack.market import MarketChoice
 from autotrader.command import to_plain
-from autotrader.config.settings import Settings
+from autotrader.config.settings import PREFIX, Settings
 from autotrader.deployment.report import lines_of
 from autotrader.ports.deployment import DeploymentRecords
 
@@ -141,7 +141,7 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
         + (f" (MLflow version {summary.model_version})" if summary.model_version else ""),
         *_render_deployment(summary.deployment),
         f"\nHealth check: {summary.health_check['health']} ({summary.health_check['reason']})",
-        *_render_trading(summary.trading),
+        *_render_trading(summary.trading, settings),
         "Seconds: " + ", ".join(f"{phase} {took:g}" for phase, took in summary.seconds.items()),
     ]
     if keep_running:
@@ -149,6 +149,7 @@ def render(summary: QuickstartSummary, settings: Settings, *, keep_running: bool
         parts += [
             "\nWhere to look",
             f"  Airflow   {settings.airflow_url}  ({login})",
+            f"  Trading   {airflow.trading_page(settings)}  (in Airflow, same login)",
             f"  MLflow    {settings.mlflow_uri}",
             f"  Report    {summary.report or 'none'}",
             f"  Health    {summary.health_check['report']}",
@@ -190,7 +191,7 @@ def _render_deployment(deployment: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _render_trading(trading: Mapping[str, Any] | None) -> list[str]:
+def _render_trading(trading: Mapping[str, Any] | None, settings: Settings) -> list[str]:
     if trading is None:
         return ["\nTrading: none, since nothing is live"]
     share = float(trading["pnl"]) / (float(trading["equity"]) - float(trading["pnl"]))
@@ -199,11 +200,24 @@ def _render_trading(trading: Mapping[str, Any] | None) -> list[str]:
         f"\nTraded on paper: account {trading['account']}, {trading['bars']:,} minutes; "
         f"{trading['state'].upper()}{reasons}",
         f"  {trading['orders']} orders, {trading['fills']} fills, {trading['trades']} closed trades",
+        *_why_no_order(trading, settings),
         f"  PnL {float(trading['pnl']):+,.2f} {trading['currency']} ({share:+.2%}), "
         f"Sharpe {_known(trading['sharpe'], '.2f')}, drawdown {_known(trading['max_drawdown'], '.2%')}, "
         f"winners {_known(trading['win_rate'], '.1%')}",
         f"  equity {trading['curve']}",
     ]
+
+
+def _why_no_order(trading: Mapping[str, Any], settings: Settings) -> list[str]:
+    if not trading["no_order_because"]:
+        return []
+    lines = [f"  no order: {trading['no_order_because']}"]
+    if trading["source"] == "SIMULATED" and not settings.simulation.planted_signal:
+        lines.append(
+            "  A simulated market moves by chance; for one with something to find: make clean,"
+            f" then {PREFIX}SIMULATION__PLANTED_SIGNAL=0.1 make quickstart"
+        )
+    return lines
 
 
 def _where_traded(settings: Settings, trading: Mapping[str, Any] | None) -> list[str]:

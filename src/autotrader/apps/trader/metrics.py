@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from autotrader.apps.process_metrics import register_process
 from autotrader.config.settings import Settings
+from autotrader.connectors.tally import reconnects
 from autotrader.domain.errors import ConfigurationError, Unreachable
+from autotrader.domain.instruments import Venue
 from autotrader.domain.orders import ZERO
 from autotrader.ports.trading import AccountState, Page, TradingRecords
 from autotrader.trading.performance import Performance, measure
@@ -21,6 +24,7 @@ from autotrader.trading.trader import Trader
 
 _LATENCIES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _WINDOW = timedelta(days=30)
+STREAMED = (Venue.BINANCE,)  # the venues whose bars or orders come over a stream that is made anew
 _MOST_ROWS = 50_000
 # Figures of a month are made anew at most so often.
 _FRESH_SECONDS = 15.0
@@ -33,6 +37,7 @@ class Figures:
     state: AccountState
     performance: Performance
     positions: dict[str, Decimal]
+    realised: dict[str, Decimal]
 
 
 class TradingMetrics:
@@ -46,6 +51,7 @@ class TradingMetrics:
     """
 
     def __init__(self, settings: Settings, records: TradingRecords, account: str) -> None:
+        self._host = settings.trading.metrics_host
         self._port = settings.trading.metrics_port
         self._records = records
         self._account = account
@@ -67,7 +73,7 @@ class TradingMetrics:
             registry=self.registry,
         )
         self.registry.register(self)
-        ProcessCollector(registry=self.registry)
+        register_process(self.registry)
 
     def take(self, trader: Trader) -> None:
         """Count what the newest step did."""
@@ -80,19 +86,19 @@ class TradingMetrics:
 
     @contextlib.contextmanager
     def served(self) -> Iterator[None]:
-        """Answer scrapes on the settings' port, in a thread.
+        """Answer scrapes on the settings' address, in a thread.
 
         Raises
         ------
         ConfigurationError
-            If the port is taken.
+            If the address is not one of this machine, or taken.
         """
         try:
-            server, thread = start_http_server(self._port, addr="127.0.0.1", registry=self.registry)
+            server, thread = start_http_server(self._port, addr=self._host, registry=self.registry)
         except OSError as error:
             raise ConfigurationError(
-                f"expected port {self._port} to be free for metrics, was {error.strerror}: "
-                "set AUTOTRADER_TRADING__METRICS_PORT"
+                f"expected {self._host}:{self._port} to be free for metrics, was {error.strerror}: "
+                "set AUTOTRADER_TRADING__METRICS_HOST and AUTOTRADER_TRADING__METRICS_PORT"
             ) from error
         try:
             yield
@@ -102,7 +108,13 @@ class TradingMetrics:
             thread.join()
 
     def collect(self) -> Iterator[Metric]:
-        """The figures that are stored; none while the database does not answer."""
+        """The figures that are stored; none of these while the database does not answer."""
+        streams = CounterMetricFamily(
+            "websocket_reconnects", "Streams that were opened anew", labels=["venue"]
+        )
+        for venue in STREAMED:
+            streams.add_metric([venue.value], reconnects[venue.value])
+        yield streams
         try:
             figures = self._read()
         except Unreachable:
@@ -113,6 +125,8 @@ class TradingMetrics:
         pnl = state.equity - state.initial_equity
         yield _gauge("trading_portfolio_value", "Equity, base currency", state.equity)
         yield _gauge("trading_pnl_total", "Equity less what the account began with, base currency", pnl)
+        daily = state.equity - state.day_start_equity
+        yield _gauge("trading_daily_pnl", "Equity less what the trading day began with, base currency", daily)
         yield _gauge("trading_total_trades", "Closed trades of 30 days", performance.trades)
         yield _gauge("trading_winning_trades", "Those of them that earned", performance.winners)
         yield _gauge("trading_gross_profit", "What they earned, base currency", performance.gross_profit)
@@ -125,6 +139,14 @@ class TradingMetrics:
         for name, units in figures.positions.items():
             sizes.add_metric([name], float(units))
         yield sizes
+        earned = GaugeMetricFamily(
+            "trading_realised_pnl",
+            "Of what was closed since the account began, after fees, base currency",
+            labels=["instrument"],
+        )
+        for name, amount in figures.realised.items():
+            earned.add_metric([name], float(amount))
+        yield earned
         # What there is too little of to say is absent, and never zero.
         for name, text, value, factor in (
             ("trading_sharpe_ratio", "Annualised, of 30 days", performance.sharpe, 1.0),
@@ -147,7 +169,8 @@ class TradingMetrics:
         performance = measure(self._records.equity(self._account, page), trades, rates=rates)
         holdings = self._records.holdings(self._account)
         positions = {str(i): position.quantity for i, position in holdings.positions.items()}
-        figures = Figures(state, performance, positions)
+        realised = {str(i): position.realised - position.fees for i, position in holdings.positions.items()}
+        figures = Figures(state, performance, positions, realised)
         self._figures = (time.monotonic(), figures)
         return figures
 

@@ -9,11 +9,12 @@ from autotrader.access.authentication import authenticate, given_token, require_
 from autotrader.apps.trader.asking import account_of, ask_trader
 from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
-from autotrader.domain.trading import ControlKind
+from autotrader.domain.errors import ExitCode
+from autotrader.domain.trading import ControlKind, RecoveryKind
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import EventLog
 from autotrader.ports.tokens import Scope, Tokens
-from autotrader.ports.trading import TradingRecords
+from autotrader.ports.trading import Page, Recovery, TradingRecords
 
 
 class Then(StrEnum):
@@ -42,7 +43,7 @@ def reconcile(
     tokens: Tokens,
     clock: WallClock,
 ) -> command.Result:
-    """Compare an account's positions, cash and orders with its venue's, now.
+    """Compare an account's positions, cash and orders with its venue's, now. Exit code 1 if they differ.
 
     Fills that the venue knows and we do not are taken in. Other differences are told and keep the
     account from opening positions; above the limit it stays halted until somebody acknowledges
@@ -64,9 +65,28 @@ def reconcile(
         require_scope(identity, Scope.APPROVE)
         actor = identity.name
     state = account_of(records, settings, account)
-    return ask_trader(
+    asked_at = clock.now()
+    answer = ask_trader(
         records, events, clock, account=state.account, kind=_KINDS[then], actor=actor, reason=reason
     )
+    if then is not Then.TELL or answer.exit_code is not ExitCode.DONE:
+        return answer
+    # Not what a trader found that reconciles by itself, at its start or in between.
+    since = records.recoveries(state.account, Page(start=asked_at))
+    found = next((each for each in since if each.kind is RecoveryKind.MANUAL), None)
+    return answer if found is None or found.resolved else _differing(answer, found)
+
+
+def _differing(answer: command.Result, found: Recovery) -> command.Result:
+    """The answer with what differs, which a person has to settle."""
+    assert isinstance(answer.data, dict)  # noqa: S101 - what `ask_trader` makes
+    lines = [
+        f"  {each.kind.value} {each.instrument}: ours {each.ours.normalize():f}, the venue's "
+        f"{each.theirs.normalize():f}, worth {each.value:,.2f}{', above the limit' if each.is_major else ''}"
+        for each in found.discrepancies
+    ]
+    text = "\n".join([f"differs from the venue in {len(lines)}:", *lines])
+    return command.Result(answer.data | {"discrepancies": found.discrepancies}, text, ExitCode.FAILED)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ def risk_halt(
     """Halt an account: open orders are cancelled, and none leaves it until somebody resumes it.
 
     Positions are kept. Anybody who may run commands here may halt; the operating system's user is
-    recorded. Exit code 3 if the trader does not answer: the request stands.
+    recorded. Exit code 3 if a trader runs and does not answer. The request stands, as it does where none
+    runs.
 
     Parameters
     ----------

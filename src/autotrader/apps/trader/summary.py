@@ -7,11 +7,15 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from autotrader.domain.errors import NotFound
+from autotrader.alerts.picture import CurvePoint, equity_png
+from autotrader.domain.errors import AutotraderError, NotFound
 from autotrader.ports.trading import EquityPoint, Page, TradingRecords
+from autotrader.trading.deciding import AS_WANTED
+from autotrader.trading.forecasting import EntryScores
 from autotrader.trading.performance import measure
 
 _ALL = 2_000_000
+_SIGNALS = 100_000  # the newest, where it is asked why there was no order
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 60
 
@@ -32,6 +36,8 @@ class TradingSummary:
         Of all decisions: the same bars and model give the same.
     picture : str or None
         File with the equity over time.
+    no_order_because : str
+        Empty where there were orders.
     """
 
     account: str
@@ -53,6 +59,7 @@ class TradingSummary:
     decision_hash: str
     curve: str
     picture: str | None = None
+    no_order_because: str = ""
 
     def to_text(self) -> str:
         """For a terminal."""
@@ -65,6 +72,7 @@ class TradingSummary:
             *(f"  because {reason}" for reason in self.reasons),
             f"  {window}: {self.bars:,} minutes, {self.orders:,} orders, {self.fills:,} fills, "
             f"{self.trades:,} trades",
+            *([f"  no order: {self.no_order_because}"] if self.no_order_because else []),
             f"  PnL {self.pnl:+,.2f} {self.currency} ({share:+.2%}), equity {self.equity:,.2f}",
             f"  Sharpe {_figure(self.sharpe, '.2f')}, drawdown {_figure(self.max_drawdown, '.2%')}, "
             f"winners {_figure(self.win_rate, '.1%')}",
@@ -76,11 +84,19 @@ class TradingSummary:
         return "\n".join(lines)
 
 
-def summarise(records: TradingRecords, account: str, *, picture: Path | None = None) -> TradingSummary:
+def summarise(
+    records: TradingRecords,
+    account: str,
+    *,
+    entry_scores: EntryScores | None = None,
+    picture: Path | None = None,
+) -> TradingSummary:
     """Sum an account up, from its records alone.
 
     Parameters
     ----------
+    entry_scores : EntryScores or None
+        What a score has to exceed, for telling why there was no order.
     picture : Path or None
         Where to draw the equity; None draws nothing.
 
@@ -94,7 +110,7 @@ def summarise(records: TradingRecords, account: str, *, picture: Path | None = N
         raise NotFound(f"expected an account that has traded, was {account!r}")
     everything = Page(limit=_ALL)
     points = sorted(records.equity(account, everything), key=lambda point: point.at)
-    trades = records.trades(account, everything)
+    trades, orders = records.trades(account, everything), records.orders(account, everything)
     performance = measure(points, trades, rates={trade.instrument: Decimal(1) for trade in trades})
     if picture is not None and len(points) > 1:
         draw(points, picture, title=f"{account} ({state.source})", currency=state.base_currency)
@@ -106,7 +122,7 @@ def summarise(records: TradingRecords, account: str, *, picture: Path | None = N
         start=points[0].at if points else None,
         end=points[-1].at if points else None,
         bars=len(points),
-        orders=len(records.orders(account, everything)),
+        orders=len(orders),
         fills=len(records.fills(account, everything)),
         trades=performance.trades,
         pnl=state.equity - state.initial_equity,
@@ -118,7 +134,29 @@ def summarise(records: TradingRecords, account: str, *, picture: Path | None = N
         decision_hash=str(state.memory.get("decision_hash", "")),
         curve=sparkline([float(point.equity) for point in points]),
         picture=str(picture) if picture is not None and len(points) > 1 else None,
+        no_order_because="" if orders else _why_no_order(records, account, entry_scores),
     )
+
+
+def _why_no_order(records: TradingRecords, account: str, entry_scores: EntryScores | None) -> str:
+    signals = records.signals(account, Page(limit=_SIGNALS))
+    scores = [signal.score for signal in signals if signal.score is not None]
+    refused = [s.outcome for s in signals if not s.outcome.startswith(AS_WANTED.reason)]
+    if refused or not scores:
+        outcomes = refused or [signal.outcome for signal in signals]
+        if not outcomes:
+            return "no bar came"
+        newest = outcomes[0].removeprefix(f"{AS_WANTED.reason}; ")
+        return f"{newest} ({len(outcomes):,} of {len(signals):,} times)"
+    told = f"{len(scores):,} predictions scored {min(scores):+.3f} to {max(scores):+.3f}"
+    version = next(signal.version for signal in signals if signal.score is not None)
+    try:
+        entry = None if entry_scores is None or version is None else entry_scores.of(version)
+    except AutotraderError:
+        return told  # the reason that is missing is not worth the summary
+    if entry is None:
+        return told
+    return f"{told}; a position wants a score beyond {entry:.3f} and a move that pays its costs"
 
 
 def sparkline(values: list[float]) -> str:
@@ -135,20 +173,9 @@ def sparkline(values: list[float]) -> str:
 
 def draw(points: list[EquityPoint], path: Path, *, title: str, currency: str) -> None:
     """Equity and drawdown over market time, as a PNG."""
-    from matplotlib.figure import Figure
-
-    at = [point.at for point in points]
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    above.plot(at, [float(point.equity) for point in points], linewidth=1.2, color="#1f5fa8")
-    above.set_ylabel(f"equity, {currency}")
-    above.set_title(title, loc="left", fontsize=10)
-    above.grid(visible=True, alpha=0.3)
-    below.fill_between(at, [-100 * point.drawdown for point in points], color="#b3412f", alpha=0.6)
-    below.set_ylabel("drawdown, %")
-    below.grid(visible=True, alpha=0.3)
+    curve = [CurvePoint(point.at, point.equity, point.drawdown) for point in points]
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    path.write_bytes(equity_png(curve, title=title, currency=currency, inches=(9, 4.5)))
 
 
 def _figure(value: float | None, form: str) -> str:

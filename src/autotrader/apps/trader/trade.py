@@ -37,7 +37,7 @@ from autotrader.apps.trader.metrics import TradingMetrics
 from autotrader.apps.trader.summary import TradingSummary, summarise
 from autotrader.apps.trader.view import View
 from autotrader.config.serving_token import serving_token
-from autotrader.config.settings import BrokerKind, Settings
+from autotrader.config.settings import BrokerKind, MarketSource, Settings
 from autotrader.config.verify_credentials import require_confirmed
 from autotrader.data.bars import BarStore
 from autotrader.data.calendars import is_open
@@ -166,15 +166,15 @@ async def _trade(
     view: View,
 ) -> TradingSummary:
     settings = ports.settings
+    structlog.contextvars.bind_contextvars(account=account, strategy_id=settings.strategy.strategy_id)
     venue = _VENUES.get(kind, settings.venues[0])
     instruments = of_venue([i for i in settings.instruments() if i.venue is venue])
     if not instruments:
         raise ConfigurationError(f"expected instruments of {venue} to trade, were none: AUTOTRADER_VENUES")
     if kind is not BrokerKind.PAPER:
         await require_confirmed(venue.value, settings, ports.checks)
-    source = "live"
-    if window is not None or ports.market_clock.is_replay:
-        source = settings.binance.source
+    replayed = window is not None or ports.market_clock.is_replay
+    source = source_of(settings, venue, replayed=replayed)
     around = Surroundings(
         account=account,
         source=source,
@@ -230,7 +230,15 @@ async def _trade(
         with _stopped_by_signals(made.session.stop):
             await made.session.run(feed, made.start, made.why)
     picture = settings.home.resolve() / "reports" / "trading" / f"{account}.png"
-    return summarise(ports.records, account, picture=picture)
+    return summarise(ports.records, account, entry_scores=entry_scores, picture=picture)
+
+
+def source_of(settings: Settings, venue: Venue, *, replayed: bool) -> str:
+    """Label of the bars; an account that saw a stand-in's never goes on with the venue's own."""
+    of_stand_in = settings.binance.source.lower() in (MarketSource.RECORDED, MarketSource.SIMULATED)
+    if replayed or (venue is Venue.BINANCE and of_stand_in):
+        return settings.binance.source
+    return "live"
 
 
 def _warm_up(ports: Ports, entry_scores: RegistryEntryScores) -> None:

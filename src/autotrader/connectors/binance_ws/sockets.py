@@ -13,6 +13,7 @@ from binance.ws.reconnecting_websocket import ReconnectingWebsocket
 from websockets.exceptions import WebSocketException
 
 from autotrader.connectors.resilience import RetryPolicy, transport_failures
+from autotrader.connectors.tally import reconnects
 from autotrader.domain.instruments import Venue
 
 # The venue sends an update every two seconds for what trades; silence for longer is a dead connection.
@@ -133,9 +134,12 @@ async def connections(
                     raise
         return socket
 
-    fruitless = 0
+    fruitless, is_first = 0, True
     while True:
         socket = await retry.call(connect)
+        if not is_first:
+            reconnects[Venue.BINANCE.value] += 1
+        is_first = False
         connection = Connection(socket, silence_seconds)
         try:
             yield connection

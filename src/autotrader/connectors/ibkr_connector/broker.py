@@ -166,7 +166,9 @@ class IbkrBroker:
     async def open_orders(self) -> Sequence[VenueOrder]:
         session = await self._connected()
         stated = await session.open_orders()
-        orders = [self._desk.book.state(one).as_venue_order() for one in stated]
+        # What the gateway tells of an order by itself while it is asked is in the answer, too: once more.
+        booked = {id(one): one for one in map(self._desk.book.state, stated)}
+        orders = [one.as_venue_order() for one in booked.values()]
         return [order for order in orders if not order.status.is_final]
 
     async def order(self, order: Order) -> VenueOrder | None:

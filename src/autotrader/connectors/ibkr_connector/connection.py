@@ -8,7 +8,6 @@ want the originals, and it leaves a request hanging whose answer it cannot read.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -84,10 +83,9 @@ class Connection:
                 "start it and enable its API socket"
             ) from error
         finally:
-            if not connecting.done():
-                connecting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await connecting
+            connecting.cancel()
+            # Its own error is heard, too, where the connection's end came first.
+            await asyncio.gather(connecting, return_exceptions=True)
 
     async def close(self) -> None:
         """Leave; the gateway frees the client id."""

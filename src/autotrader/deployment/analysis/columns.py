@@ -29,6 +29,8 @@ class Columns:
     candidate_score, stable_score : float64[n]
     parity : float64[n]
         Largest difference from the offline model's probabilities.
+    replayed : bool[n]
+        Whether the driver asked, and no caller.
     instrument : object[n]
     """
 
@@ -40,6 +42,7 @@ class Columns:
     candidate_score: Floats
     stable_score: Floats
     parity: Floats
+    replayed: Booleans
     instrument: np.ndarray[tuple[int], np.dtype[np.object_]]
 
     def __len__(self) -> int:
@@ -57,6 +60,7 @@ class Columns:
             _floats([p.candidate_score for p in pairs]),
             _floats([p.stable_score for p in pairs]),
             _floats([p.parity_difference for p in pairs]),
+            np.array([p.replayed for p in pairs], dtype=bool),
             np.array([p.instrument for p in pairs], dtype=object),
         )
 

@@ -13,20 +13,22 @@ _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
 def judge_parity(columns: Columns, stage: Stage, thresholds: CanaryThresholds) -> CheckResult:
-    """One answer that is not the offline model's fails; one that was not compared is not passed.
+    """One answer that is not the offline model's fails; a replayed one that was not compared is not passed.
+
+    Callers have no offline model beside them: their answers are only counted, however many they are.
 
     Parameters
     ----------
     columns : Columns
         Of the whole rollout.
     stage : Stage
-        Whose answers have to be compared without a gap.
+        Whose replayed answers have to be compared without a gap.
     """
     answered = columns.candidate_status == ANSWERED
     compared = answered & np.isfinite(columns.parity)
     wrong = answered & (columns.parity > thresholds.prediction_difference)  # infinity is wrong as well
     here = columns.within(stage)
-    gaps = int(np.sum(answered & ~compared & ~wrong & here))
+    gaps = int(np.sum(answered & ~compared & ~wrong & here & columns.replayed))
     checked = int(np.sum(compared & here))
     largest = float(np.max(columns.parity[compared], initial=0.0)) if compared.any() else None
     evidence = {

@@ -6,11 +6,13 @@ from autotrader import command
 from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
+from autotrader.deployment.projection import Projection, converged
 from autotrader.deployment.switching import Switching, scope_of
 from autotrader.domain.errors import ExitCode, Refused
 from autotrader.domain.rollout import Color, Outcome, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget
+from autotrader.ports.registry import ModelRegistry
 from autotrader.registry.lifecycle import require_reason
 
 
@@ -22,6 +24,7 @@ def switch_traffic(
     timeout: float = 60.0,
     settings: Settings,
     records: DeploymentRecords,
+    registry: ModelRegistry,
     target: DeploymentTarget,
     clock: WallClock,
 ) -> command.Result:
@@ -43,12 +46,13 @@ def switch_traffic(
     """
     reason = require_reason(reason)
     live, rollout = records.live(), records.active()
+    model = settings.strategy.strategy_id
+    projection = Projection(records, registry, clock, target=target, model=model)
     if to_env is not from_env.other:
         raise Refused(f"expected the other colour than {from_env}, was {to_env}: nothing was changed")
     if live is not None and live.candidate is to_env and rollout is None:
-        return command.Result(
-            {"live": live.version, "color": to_env}, f"{live.version} on {to_env} is live already"
-        )
+        text = f"{live.version} on {to_env} is live already"
+        return converged(projection, {"live": live.version, "color": to_env, "reason": text}, text)
     if live is not None and live.candidate is not from_env:
         raise Refused(
             f"expected --from-env {live.candidate}, which is live, was {from_env}: nothing was changed"
@@ -68,9 +72,11 @@ def switch_traffic(
     end = requests.wait(
         records, rollout.id, Stage.FINALIZE, scope_of(settings), clock=clock, timeout_seconds=timeout
     )
-    passed = end.outcome is Outcome.PASS
-    data = {"live": rollout.version if passed else None, "color": to_env, "reason": end.reason}
-    return command.Result(data, end.reason, ExitCode.DONE if passed else ExitCode.FAILED)
+    if end.outcome is not Outcome.PASS:
+        return command.Result(
+            {"live": None, "color": to_env, "reason": end.reason}, end.reason, ExitCode.FAILED
+        )
+    return converged(projection, {"live": rollout.version, "color": to_env, "reason": end.reason}, end.reason)
 
 
 if __name__ == "__main__":

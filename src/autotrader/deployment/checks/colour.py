@@ -15,8 +15,10 @@ import httpx
 from autotrader.deployment.checks.golden import Golden, GoldenRow
 from autotrader.domain.rollout import Color
 from autotrader.ports.deployment import Release
+from autotrader.ports.predictions import COLOR_HEADER
 
 TIMEOUT_SECONDS = 10.0
+MOST_SHOWN = 500  # of a body: a complaint names a path, and what is the matter behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Reply:
     @property
     def shown(self) -> str:
         """Status and the beginning of the body, for a reason."""
-        return f"{self.status} {' '.join(self.text.split())[:160]}"
+        return f"{self.status} {' '.join(self.text.split())[:MOST_SHOWN]}"
 
 
 class Colour:
@@ -77,6 +79,7 @@ class Colour:
         self._numbers = itertools.count()
         self._http = httpx.Client(
             base_url=endpoint,
+            headers={COLOR_HEADER: color.value},  # both colours may be behind one address
             timeout=TIMEOUT_SECONDS,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             trust_env=False,  # a proxy of the environment must not stand between

@@ -128,13 +128,18 @@ def run_integration_tests(
                 if not_asked
                 else _ask(probe, colour, load)
             )
+            if not results:
+                more = _MORE_TRIES  # one answer that a busy machine owes is no silence
+                while more and result.reason.startswith(_SILENT):
+                    result, more = _ask(probe, colour, load), more - 1
+                if result.reason.startswith(_SILENT):
+                    not_asked = f"not asked: {endpoint} does not answer"
             results.append(result)
-            if len(results) == 1 and result.reason.startswith(_SILENT):
-                not_asked = f"not asked: {endpoint} does not answer"
     return ProbeReport(tuple(results))
 
 
 _SILENT = "expected an answer"
+_MORE_TRIES = 2  # of the first one
 
 
 def _ask(probe: Probe, colour: Colour, load: Load) -> ProbeResult:

@@ -18,10 +18,14 @@ from autotrader.deployment.checks.golden import GoldenRow
 from autotrader.deployment.checks.metrics_page import parse_metrics
 from autotrader.domain.errors import BadData
 from autotrader.domain.thresholds import DEPLOYMENT_CHECKS
+from autotrader.ports.predictions import COLOR_HEADER
 
 _BOUND = DEPLOYMENT_CHECKS.prediction_difference
 _COUNTED = 5
 _REQUESTS_OF_EACH = 4
+_MISDIRECTED = 421
+# A load balancer's, where the other colour is empty.
+_NOBODY_THERE = 503
 
 Complaint = str | None
 
@@ -81,7 +85,7 @@ def health(colour: Colour, _: Load) -> Complaint:
 
 def answers_name_their_source(colour: Colour, _: Load) -> Complaint:
     body = colour.body(_first(colour))
-    reply = colour.post(body, headers={"X-Autotrader-Color": colour.color.value})
+    reply = colour.post(body)
     expected = {
         "request_id": body["request_id"],
         "model": colour.release.model,
@@ -152,8 +156,12 @@ def another_token(colour: Colour, _: Load) -> Complaint:
 
 
 def another_color(colour: Colour, _: Load) -> Complaint:
-    headers = {"X-Autotrader-Color": colour.color.other.value}
-    return _status(colour.post(colour.body(_first(colour)), headers=headers), 421)
+    """What names the other colour is turned away, or led to it: never answered as if it had not."""
+    other = colour.color.other.value
+    reply = colour.post(colour.body(_first(colour)), headers={COLOR_HEADER: other})
+    if reply.status in (_MISDIRECTED, _NOBODY_THERE):
+        return None
+    return _status(reply, 200) or _fields(reply, {"color": other})
 
 
 def another_version(colour: Colour, _: Load) -> Complaint:

@@ -32,6 +32,8 @@ READS = [
     "/api/signals",
     "/api/risk",
     "/api/risk/controls/none",
+    "/jobs",
+    "/jobs/none",
 ]
 WRITES = {
     "/api/risk/halt": ControlKind.HALT,
@@ -59,9 +61,11 @@ async def test_reads_are_open_here_and_want_any_scope_elsewhere(world: World) ->
 def test_every_path_of_the_api_is_in_this_matrix(world: World) -> None:
     paths = set(world.application.openapi()["paths"])
     tried = {path for path in READS if not path.startswith(("/docs", "/openapi"))} | set(WRITES)
+    tried.add("/alerts/webhook")  # test_alerts.py
+    tried |= {"/jobs/backtest", "/jobs/{job_id}/cancel"}  # test_jobs.py
     assert paths == {
         {"/api/health/disk": "/api/health/{component}"}.get(
-            path, path.replace("controls/none", "controls/{control_id}")
+            path, path.replace("controls/none", "controls/{control_id}").replace("jobs/none", "jobs/{job_id}")
         )
         for path in tried
     }

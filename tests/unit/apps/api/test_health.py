@@ -10,8 +10,9 @@ from typing import get_args
 import pytest
 import sqlalchemy as sa
 
-from autotrader.adapters.clocks import SystemWallClock
+from autotrader.adapters.clocks import StandingMarketClock, SystemWallClock
 from autotrader.apps.api.board import HealthBoard
+from autotrader.apps.api.checks import Witness, feed
 from autotrader.apps.api.routes.health_routes import Component
 from autotrader.apps.api.status import Check, ComponentStatus, Finding, degraded, healthy, unhealthy, unknown
 from autotrader.domain.errors import Unreachable
@@ -162,6 +163,24 @@ async def test_a_live_feed_is_as_well_as_its_newest_bar_is_new(
     account.write(source="live")
     await look(world)
     assert (await world.get("/api/health/feed")).json()["status"] == status
+
+
+class Moving(StandingMarketClock):
+    """A market in the world's own time."""
+
+    is_replay = False
+
+
+@pytest.mark.parametrize(("age", "status"), [(MINUTE, "HEALTHY"), (120 * MINUTE, "UNHEALTHY")])
+def test_a_simulated_market_in_the_worlds_time_is_as_fresh_as_its_newest_bar(
+    world: World, age: timedelta, status: str
+) -> None:
+    account = world.account()
+    account.bar(MARKET - age, {BTC: "60000"})
+    account.write(source="SIMULATED")
+    witness = Witness(world.records, world.settings.trading.account, world.clock)
+    assert feed(witness, world.settings, Moving(MARKET)).status == status
+    assert feed(witness, world.settings, StandingMarketClock(MARKET)).status == "HEALTHY"
 
 
 async def test_a_trader_that_lost_its_lease_unnoticed_is_unhealthy_and_a_stopped_one_unknown(

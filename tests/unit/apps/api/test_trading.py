@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 import pytest
 
 from autotrader.domain.orders import Side
-from autotrader.ports.trading import Change
-from tests.unit.apps.api.account import BTC, ETH, INITIAL, MARKET, MINUTE
+from autotrader.domain.positions import Holdings
+from autotrader.ports.trading import TradingReads
+from tests.unit.apps.api.account import BTC, ETH, INITIAL, MARKET, MINUTE, TradedAccount
 from tests.unit.apps.api.conftest import World
 
 
@@ -160,28 +163,45 @@ async def test_an_account_that_nobody_traded_is_not_found(world: World) -> None:
         assert "'other'" in answer.json()["was"]
 
 
+class _Interrupted:
+    """Reads between which the trader buys."""
+
+    def __init__(self, reads: TradingReads, account: TradedAccount) -> None:
+        self._reads = reads
+        self._account = account
+
+    def holdings(self, name: str) -> Holdings:
+        self._account.trade(BTC, Side.BUY, "1", "60000", MARKET + MINUTE)
+        return self._reads.holdings(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reads, name)
+
+
 async def test_a_read_of_an_account_is_of_one_revision(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trader writes between the API's look at cash and its look at positions: it looks again."""
+    """The trader writes between the API's look at cash and its look at positions: neither shows it yet."""
     account = world.account()
     account.trade(BTC, Side.BUY, "1", "60000", MARKET)
-    account.bar(MARKET, {BTC: "60000"})
-    holdings, left = world.records.holdings, [1]
+    account.bar(MARKET, {BTC: "60500"})
+    at_once = world.records.at_once
 
-    def interrupted(name: str) -> Any:
-        if left:
-            left.pop()
-            account.trade(BTC, Side.BUY, "1", "60000", MARKET + MINUTE)
-        return holdings(name)
+    @contextlib.contextmanager
+    def interrupted() -> Iterator[_Interrupted]:
+        with at_once() as reads:
+            yield _Interrupted(reads, account)
 
-    monkeypatch.setattr(world.records, "holdings", interrupted)
-    body = (await world.get("/api/positions")).json()
-    assert body["revision"] == account.state.revision
-    assert sum(map(Decimal, body["cash"].values())) + Decimal(body["positions"][0]["value"]) == INITIAL
-
-    def hurried(name: str) -> Any:
-        account.write(Change())
-        return holdings(name)
-
-    monkeypatch.setattr(world.records, "holdings", hurried)
-    answer = await world.get("/api/positions")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    for held in (1, 2):
+        revision = account.state.revision
+        with monkeypatch.context() as patched:
+            patched.setattr(world.records, "at_once", interrupted)
+            body = (await world.get("/api/positions")).json()
+        assert account.state.revision == revision + 1
+        assert (body["revision"], body["positions"][0]["quantity"]) == (revision, str(held))
+        cash = sum(map(Decimal, body["cash"].values()))
+        assert Decimal(body["equity"]) == cash + held * Decimal(body["positions"][0]["price"])
+        account.bar(MARKET + held * MINUTE, {BTC: "60700"})
+    with monkeypatch.context() as patched:
+        patched.setattr(world.records, "at_once", interrupted)
+        pnl = (await world.get("/api/pnl")).json()
+    assert pnl["revision"] == account.state.revision - 1
+    assert Decimal(pnl["realised"]) + Decimal(pnl["unrealised"]) == Decimal(pnl["total"])

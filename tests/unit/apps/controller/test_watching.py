@@ -57,6 +57,9 @@ class Trial:
 
     def __init__(self) -> None:
         self.records = Records()
+        first = replace(ROLLOUT, id="r0", version="v1.0.0", previous_version=None, candidate=Color.BLUE)
+        begun = self.records.begin(first, EVENT)
+        assert self.records.change(begun, replace(begun, state=RolloutState.COMPLETED, ended_at=AT), EVENT)
         self.rollout = self.records.begin(ROLLOUT, EVENT)
         self._count = 0
 

@@ -29,7 +29,7 @@ def page(window: Window, now: datetime = MARKET_END, interval: str = "1m") -> li
 offsets = st.none() | st.integers(-30 * 60_000, (BARS + 30) * 60_000)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(start=offsets, end=offsets, limit=st.integers(1, 40), seconds=st.integers(0, BARS * 60))
 def test_a_page_is_what_filtering_all_bars_would_give(
     start: int | None, end: int | None, limit: int, seconds: int
@@ -104,7 +104,7 @@ def test_the_hour_in_progress_holds_the_minutes_so_far() -> None:
     assert bar["high"].item() == minutes["high"].max()
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1e10).map(lambda x: round(x, 8)), min_size=1, max_size=50))
 def test_a_value_of_eight_decimals_is_the_same_when_it_is_read_again(values: list[float]) -> None:
     frame = MARKET.candles("BTCUSDT").head(len(values)).with_columns(quote_volume=pl.Series(values))

@@ -20,7 +20,15 @@ from .conftest import ask
 
 @pytest.mark.integration
 def test_it_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -> None:
-    words = ["--symbols", "BTCUSDT", "DOGEUSDT", "--fault", '{"kind": "server_error", "path": "ping"}']
+    words = [
+        "--host",
+        "127.0.0.2",
+        "--symbols",
+        "BTCUSDT",
+        "DOGEUSDT",
+        "--fault",
+        '{"kind": "server_error", "path": "ping"}',
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "autotrader.apps.exchange", *words],
         stdout=subprocess.PIPE,
@@ -34,6 +42,7 @@ def test_it_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -> None:
         assert line["source"] == "SIMULATED"
         assert line["symbols"] == ["BTCUSDT", "DOGEUSDT"]
         assert line["market_time"] == line["last_close"] == "2024-03-01T00:00:00+00:00"
+        assert line["rest_url"].startswith("http://127.0.0.2:")
         statuses = [ask(f"{line['rest_url']}/api/v3/ping")[0] for _ in range(2)]
         assert statuses == [500, 200]
         process.send_signal(signal.SIGTERM)

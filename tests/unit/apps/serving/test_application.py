@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from autotrader.apps.serving import segments
-from autotrader.apps.serving.application import PredictionApplication, ServingStatus
-from autotrader.apps.serving.exchange import Answer, Exchange
+from autotrader.apps.serving.application import BATCH_ROWS, PredictionApplication, ServingStatus
+from autotrader.apps.serving.exchange import Answer, Exchange, Work
 from autotrader.apps.serving.prediction_log import PredictionLog
 from autotrader.apps.serving.release import LoadedRelease, load_release
 from autotrader.apps.serving.segments import SegmentHeader
+from autotrader.apps.serving.threads import Done
 from autotrader.apps.serving.wire import MSGPACK
 from autotrader.domain.rollout import Color
 from tests.models import FEATURES
@@ -32,7 +33,7 @@ class Served:
         self.loaded: LoadedRelease = load_release(make_release(folder / "release"))
         header = SegmentHeader("blue", "m", "v1.2.3", "ab", "balanced-v1", "1m", FEATURES)
         self.log = PredictionLog(folder / "log", header)
-        self.application.serve(self.loaded, self.log, max_rows=10)
+        self.application.serve(self.loaded, self.log, max_rows=2 * BATCH_ROWS)
 
     def ask(
         self,
@@ -45,7 +46,9 @@ class Served:
         exchange = Exchange()
         exchange.method, exchange.path, exchange.headers = method, path, headers
         exchange.body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        answer = self.application.admit(exchange) or self.application.respond(exchange)
+        given = self.application.admit(exchange) or self.application.respond(exchange)
+        answer = _worked(given) if isinstance(given, Work) else given
+        self.was_long = isinstance(given, Work)
         self.application.observe(exchange, answer.status, 0.001)
         is_json = answer.content_type == b"application/json"
         content = json.loads(answer.body) if is_json else answer.body.decode(errors="replace")
@@ -55,6 +58,14 @@ class Served:
         content = self.log.path.read_bytes()
         header, begin = segments.read_header(content)
         return segments.scan(content, header, begin).records
+
+
+def _worked(work: Work) -> Answer:
+    try:
+        done = Done(work.run())
+    except Exception as error:  # noqa: BLE001 - as the threads do
+        done = Done(error=error)
+    return work.finish(done)
 
 
 @pytest.fixture
@@ -153,7 +164,7 @@ def test_unknown_paths_and_methods_are_told_what_there_is(served: Served) -> Non
 
 def test_a_wrong_request_is_not_logged(served: Served) -> None:
     assert served.ask(body(instrument="BTCUSDT"))[0] == 422
-    assert served.ask(body(11))[0] == 413
+    assert served.ask(body(2 * BATCH_ROWS + 1))[0] == 413
     assert served.logged() == []
 
 
@@ -181,6 +192,21 @@ class Broken:
         if isinstance(answer, Exception):
             raise answer
         return np.array(answer, np.float32)
+
+
+def test_many_rows_are_predicted_beside_the_others_and_logged_before_they_are_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, answer, _ = served.ask(body(BATCH_ROWS))
+    assert status == 200
+    assert served.was_long
+    assert len(answer["probabilities"]) == BATCH_ROWS
+    (record,) = served.logged()
+    np.testing.assert_array_equal(record.probabilities, np.array(answer["probabilities"], np.float32))
+    monkeypatch.setitem(served.loaded.__dict__, "model", Broken(RuntimeError("of the model")))
+    status, answer, _ = served.ask(body(BATCH_ROWS))
+    assert (status, answer["was"]) == (500, "a failure of the model")
+    assert len(served.logged()) == 1
 
 
 def test_a_model_that_fails_costs_one_request_and_is_counted(

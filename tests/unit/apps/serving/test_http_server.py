@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import socket
 import struct
+import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
 from autotrader.apps.serving import connection
-from autotrader.apps.serving.exchange import Answer, Exchange
+from autotrader.apps.serving.exchange import Answer, Exchange, Work
 from autotrader.apps.serving.http_server import HttpServer, bind
 from autotrader.domain.errors import ConfigurationError
 
@@ -26,12 +28,25 @@ class Echo:
     def __init__(self) -> None:
         self.answered: list[int] = []
         self.after: Callable[[], None] = lambda: None
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.worked: list[bytes] = []
 
     def admit(self, exchange: Exchange) -> Answer | None:
         return Answer(200, b"now", b"text/plain") if exchange.path == b"/now" else None
 
-    def respond(self, exchange: Exchange) -> Answer:
+    def respond(self, exchange: Exchange) -> Answer | Work:
+        if exchange.body.startswith(b"long"):
+            return Work(partial(self._work, exchange.body), lambda done: Answer(200, done.result()))
         return Answer(200, exchange.body, b"text/plain")
+
+    def _work(self, body: bytes) -> bytes:
+        self.begun.release()
+        assert self.may_end.wait(10)
+        self.worked.append(body)
+        if body == b"long and bad":
+            raise ValueError(body)
+        return body
 
     def refuse(self, status: int, error: str, *, expected: str, was: str) -> Answer:
         return Answer(status, f"{error}: expected {expected}, was {was}".encode(), b"text/plain")
@@ -68,6 +83,11 @@ class Client:
             return await self.reader.read() == b""
 
 
+def _break_off(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()  # with a reset
+
+
 class Harness:
     def __init__(self) -> None:
         self.application = Echo()
@@ -80,6 +100,9 @@ class Harness:
         self.clients.append(Client(*await asyncio.open_connection("127.0.0.1", self.port)))
         return self.clients[-1]
 
+    async def work_begun(self) -> None:
+        assert await asyncio.to_thread(self.application.begun.acquire, timeout=10)
+
 
 @pytest.fixture
 async def harness(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
@@ -87,6 +110,7 @@ async def harness(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
     made = Harness()
     await made.server.start(made.socket)
     yield made
+    made.application.may_end.set()
     await made.server.drain(0)
     for client in made.clients:
         client.writer.close()
@@ -163,8 +187,7 @@ async def test_a_caller_who_breaks_off_while_it_is_answered_harms_nobody_else(
 
     def break_off() -> None:
         harness.application.after = lambda: None
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()  # with a reset
+        _break_off(client)
 
     harness.application.after = break_off
     client.sendall(f"POST /echo HTTP/1.1\r\ncontent-length: 1\r\n{headers}\r\nx".encode())
@@ -282,6 +305,59 @@ async def test_a_drain_ends_though_a_body_never_arrives(harness: Harness) -> Non
     client.post(b"a", length=2)
     await asyncio.sleep(0.02)
     assert await harness.server.drain(0.1) is False
+
+
+async def test_long_work_holds_up_nobody_but_those_behind_it_on_its_connection(harness: Harness) -> None:
+    client, other = await harness.connect(), await harness.connect()
+    client.post(b"long")
+    client.post(b"behind")
+    await harness.work_begun()
+    other.post(b"short")
+    assert (await other.answer())[2] == b"short"
+    assert harness.server.under_way == 1
+    harness.application.may_end.set()
+    assert [(await client.answer())[2] for _ in range(2)] == [b"long", b"behind"]
+    assert harness.server.under_way == 0
+
+
+async def test_long_work_takes_a_place_until_it_is_done_though_nobody_waits_for_it(harness: Harness) -> None:
+    other = await harness.connect()
+    client = socket.create_connection(("127.0.0.1", harness.port))
+    client.sendall(b"POST /echo HTTP/1.1\r\ncontent-length: 4\r\n\r\nlong")
+    await harness.work_begun()
+    _break_off(client)
+    await asyncio.sleep(0.05)
+    for _ in range(PLACES - 1):
+        other.post(b"a", length=1)
+        assert (await other.answer())[0] == 200
+    assert harness.server.under_way == 1
+    harness.application.may_end.set()
+    while harness.server.under_way:
+        await asyncio.sleep(0.005)
+    assert harness.application.worked == [b"long"]
+    assert harness.application.answered == [200] * (PLACES - 1)
+
+
+async def test_long_work_that_fails_costs_its_own_connection(harness: Harness) -> None:
+    client, other = await harness.connect(), await harness.connect()
+    harness.application.may_end.set()
+    client.post(b"long and bad")
+    assert await client.is_closed()
+    other.post(b"well")
+    assert (await other.answer())[2] == b"well"
+    assert harness.server.under_way == 0
+
+
+async def test_a_drain_waits_for_long_work(harness: Harness) -> None:
+    client = await harness.connect()
+    client.post(b"long")
+    await harness.work_begun()
+    draining = asyncio.create_task(harness.server.drain(10))
+    await asyncio.sleep(0.1)
+    assert not draining.done()
+    harness.application.may_end.set()
+    assert (await client.answer())[2] == b"long"
+    assert await draining
 
 
 async def test_a_mistake_in_the_server_is_one_500_and_no_end(harness: Harness) -> None:

@@ -84,7 +84,7 @@ def test_a_torn_end_shows_and_costs_nothing_before_it(tmp_path: Path, cut: int) 
     assert found.end == begin + len(record(0))
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_no_changed_byte_is_taken_for_a_record(data: st.DataObject) -> None:
     content = bytearray(encode_header(HEADER) + record(0) + record(1))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,9 +68,9 @@ def in_lake(store: PredictionStore) -> pl.DataFrame:
 def test_open_and_finished_segments_of_both_colors_are_shipped(folder: Path, store: PredictionStore) -> None:
     logged(folder / "blue", range(3)).close()
     still_open = logged(folder / "green", range(2), color="green")
-    assert ship_all(folder, store, keep_seconds=3600) == Shipment(2, 10, 10)
+    assert ship_all(folder, store, keep_seconds=3600) == Shipment(2, 10, 10, open=1)
     still_open.append(record(9))
-    assert ship_all(folder, store, keep_seconds=3600) == Shipment(2, 2, 2)
+    assert ship_all(folder, store, keep_seconds=3600) == Shipment(2, 2, 2, open=1)
     rows = in_lake(store)
     assert rows.height == 12
     one = rows.filter(request_id="r1", color="blue").sort("row")
@@ -97,8 +101,8 @@ def test_a_torn_end_of_a_dead_service_is_no_fault(folder: Path, store: Predictio
     assert ship_all(folder, store, keep_seconds=0) == Shipment(1, 2, 2, removed=1)
 
 
-def test_a_corrupt_segment_is_put_aside_with_the_reason_and_the_rest_goes_on(
-    folder: Path, store: PredictionStore
+def test_a_corrupt_segment_is_put_aside_beside_the_lake_with_the_reason_and_the_rest_goes_on(
+    folder: Path, tmp_path: Path, store: PredictionStore
 ) -> None:
     folder.mkdir()
     damaged = bytearray(encode_header(header()) + record(0) + record(2) + record(4))
@@ -107,11 +111,12 @@ def test_a_corrupt_segment_is_put_aside_with_the_reason_and_the_rest_goes_on(
     (folder / "b-nothing.segment").write_bytes(b"no segment at all")
     logged(folder, range(1, 2)).close()
     assert ship_all(folder, store, keep_seconds=3600) == Shipment(3, 6, 6, quarantined=2)
-    aside = folder / journey.QUARANTINE
+    aside = tmp_path / "lake" / journey.ASIDE
     assert (aside / "a-damaged.segment").read_bytes() == bytes(damaged)
     assert "checksum" in (aside / "a-damaged.segment.reason").read_text()
     assert "header" in (aside / "b-nothing.segment.reason").read_text()
-    assert ship_all(folder, store, keep_seconds=3600) == Shipment(1), "what is aside stays there"
+    assert not list(folder.glob("*-*damaged*"))
+    assert ship_all(folder, store, keep_seconds=3600) == Shipment(1)
     assert sorted(set(in_lake(store)["request_id"])) == ["r0", "r1", "r2"]
 
 
@@ -120,7 +125,7 @@ def test_a_damaged_segment_that_is_still_written_to_stays(folder: Path, store: P
     content = bytearray(log.path.read_bytes())
     content[-1] ^= 1
     log.path.write_bytes(bytes(content))
-    assert ship_all(folder, store, keep_seconds=0) == Shipment(1, 2, 2)
+    assert ship_all(folder, store, keep_seconds=0) == Shipment(1, 2, 2, open=1)
     log.close()
     assert ship_all(folder, store, keep_seconds=0).quarantined == 1
 
@@ -195,3 +200,50 @@ def test_two_do_not_ship_the_same_folder_at_once(folder: Path, tmp_path: Path) -
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(Refused, match="only one"):
             ship(settings=load_settings(), lake=Lake(str(tmp_path / "lake")), log=folder, once=True)
+
+
+def test_one_that_leaves_waits_for_the_services_to_close_their_logs_and_ships_all(
+    folder: Path, store: PredictionStore, tmp_path: Path
+) -> None:
+    open_log = logged(folder / "blue", range(2))
+    with _leaving(folder, tmp_path, seconds=60) as shipper:
+        time.sleep(1.5)
+        assert shipper.poll() is None  # the service still answers what it was asked
+        open_log.append(record(7))
+        open_log.close()
+        assert shipper.wait(30) == ExitCode.DONE
+    assert in_lake(store)["request_id"].n_unique() == 3
+
+
+def test_one_that_leaves_does_not_wait_for_ever_and_says_what_it_left(
+    folder: Path, store: PredictionStore, tmp_path: Path
+) -> None:
+    still_open = logged(folder / "blue", range(2))
+    with _leaving(folder, tmp_path, seconds=1) as shipper:
+        out, _ = shipper.communicate(timeout=30)
+        assert shipper.returncode == ExitCode.FAILED
+    assert "1 were still written to after 1 s" in out
+    assert in_lake(store)["request_id"].n_unique() == 2
+    still_open.close()
+
+
+@contextlib.contextmanager
+def _leaving(folder: Path, tmp_path: Path, *, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """A shipper that was told to end."""
+    words = ["--log", str(folder), "--leave-seconds", str(seconds), "--every-seconds", "0.2"]
+    shipper = subprocess.Popen(
+        [sys.executable, "-m", "autotrader.apps.shipping", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "AUTOTRADER_LAKE__URI": str(tmp_path / "lake")},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list(folder.rglob("*.shipped")):  # it is at work
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        shipper.send_signal(signal.SIGTERM)
+        yield shipper
+    finally:
+        shipper.kill()
+        shipper.communicate()

@@ -92,6 +92,8 @@ def test_a_simulated_market_is_last_and_says_so() -> None:
     assert "did not answer as Binance" in choice.reason
     assert "no recorded bars" in choice.reason
     assert choice.end - choice.start == timedelta(days=120)
+    planted = choose_market(Settings(simulation={"planted_signal": 0.1}), CLOCK)  # type: ignore[arg-type]
+    assert planted.reason == f"with a planted signal of 0.1; {choice.reason}"
 
 
 @pytest.mark.usefixtures("silent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,9 +26,10 @@ from autotrader.db.engine import open_database
 from autotrader.db.events import SqlEventLog
 from autotrader.db.tokens import SqlTokens
 from autotrader.domain.errors import ExitCode, NotFound, Refused
-from autotrader.domain.trading import Cause, TradingState
+from autotrader.domain.trading import Cause, RecoveryKind, TradingState
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.tokens import Scope
+from autotrader.ports.trading import Change, Page, Recovery
 from autotrader.trading.bars import Batch
 from tests.trading import BTC, START, World, walk
 
@@ -163,6 +165,40 @@ def test_only_a_token_that_may_approve_resumes_and_its_name_is_kept(
 def test_reconciling_by_hand_says_that_both_agree_and_keeps_a_record(desk: Desk) -> None:
     answer = desk.while_trading(lambda: desk.reconcile(Then.TELL))
     assert (answer.exit_code, answer.text) == (ExitCode.DONE, "agrees with the venue")
+
+
+def test_what_differs_is_told_with_both_numbers_and_is_no_success(desk: Desk) -> None:
+    desk.world.run(bars=desk.world.live[:5])
+    order = {"order": "by-hand", "instrument": str(BTC), "side": "buy", "quantity": "0.001", "limit": None}
+    fill = {"fill": "1", "order": "by-hand", "quantity": "0.001", "price": "100", "fee": "0"}
+    fill |= {"fee_currency": "USDT", "at": START.isoformat()}
+    with (desk.world.folder / "paper-main.jsonl").open("a") as journal:
+        journal.write(json.dumps([order, fill]) + "\n")
+    answer = desk.while_trading(lambda: desk.reconcile(Then.TELL))
+    assert answer.exit_code is ExitCode.FAILED
+    assert "QUANTITY_MISMATCH binance:USDT: ours 100000, the venue's 99999.9, worth 0.10" in answer.text
+
+
+def test_a_trader_that_does_not_answer_is_not_taken_for_one_that_found_something(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.world.run(bars=desk.world.live[:5])
+    records = desk.world.records
+    monkeypatch.setattr("autotrader.apps.trader.asking.PATIENCE_SECONDS", 0.3)
+    lease = records.acquire("main", "one that hangs", now=desk.clock.now(), seconds=60)
+    assert lease is not None
+
+    def find() -> None:
+        at = desk.clock.now() + timedelta(seconds=0.1)
+        found = Recovery("r1", "main", RecoveryKind.CONTINUOUS, at, 0.1, 0, (), False, "continuous")
+        records.write(lease, Change(recoveries=(found,)))
+
+    finding = threading.Timer(0.1, find)
+    finding.start()
+    answer = desk.reconcile(Then.TELL)
+    finding.join()
+    assert [each.id for each in records.recoveries("main", Page(limit=1))] == ["r1"]
+    assert answer.exit_code is ExitCode.UNREACHABLE
 
 
 def test_to_acknowledge_or_adopt_needs_a_token(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import io
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,10 +15,12 @@ from rich.console import Console
 from autotrader.apps.trader.metrics import TradingMetrics
 from autotrader.apps.trader.summary import sparkline, summarise
 from autotrader.apps.trader.view import page
-from autotrader.domain.errors import NotFound
+from autotrader.config.settings import Settings, TradingSettings
+from autotrader.domain.errors import ConfigurationError, NotFound, Unreachable
 from autotrader.ports.trading import Page
 from autotrader.trading.trader import Trader
-from tests.trading import BTC, ETH, World, walk
+from tests.services import free_port
+from tests.trading import BTC, ETH, Scores, World, walk
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,40 @@ def test_the_summary_is_of_what_is_stored(traded: tuple[World, str, TradingMetri
         summarise(world.records, "nobody")
 
 
+SILENT = (
+    "60 predictions scored +0.050 to +0.050;"
+    " a position wants a score beyond 0.100 and a move that pays its costs"
+)
+
+
+@pytest.mark.parametrize(
+    ("score", "fails", "told"),
+    [
+        (0.05, None, SILENT),
+        (0.6, Unreachable("blue is away"), "no prediction: blue is away (60 of 60 times)"),
+    ],
+)
+def test_where_nothing_was_ordered_it_says_why(
+    tmp_path: Path, score: float, fails: Exception | None, told: str
+) -> None:
+    world = World(tmp_path, walk((BTC,), 60), instruments=(BTC,), predictor=Scores(lambda *_: score))
+    world.predictor.fails = fails
+    world.run()
+    summary = summarise(world.records, "main", entry_scores=world.predictor)
+    assert summary.orders == 0
+    assert summary.no_order_because == told
+    assert f"no order: {summary.no_order_because}" in summary.to_text()
+
+
+def test_what_a_limit_forbade_is_why_nothing_was_ordered(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, risk={"max_order_notional": "0.01"})
+    world = World(tmp_path, walk((BTC,), 60), (BTC,), Scores(lambda *_: 0.6), settings)
+    world.run()
+    told = summarise(world.records, "main", entry_scores=world.predictor).no_order_because
+    assert told.startswith("notional: expected to buy 0.00 at most, was to buy 193.77 binance:BTCUSDT")
+    assert told.endswith("(1 of 60 times)"), "a wish that a limit forbade is not repeated at each bar"
+
+
 def test_metrics_are_what_is_stored_and_what_was_counted(
     traded: tuple[World, str, TradingMetrics],
 ) -> None:
@@ -76,6 +113,7 @@ def test_metrics_are_what_is_stored_and_what_was_counted(
     holdings = world.records.holdings("main")
     assert samples["trading_portfolio_value",] == pytest.approx(float(state.equity))
     assert samples["trading_pnl_total",] == pytest.approx(float(state.equity - state.initial_equity))
+    assert samples["trading_daily_pnl",] == pytest.approx(float(state.equity - state.day_start_equity))
     assert samples["trading_total_trades",] == len(trades) > 0
     assert samples["trading_winning_trades",] == sum(trade.pnl > 0 for trade in trades)
     assert samples["trading_circuit_breaker_active",] == 0
@@ -85,6 +123,8 @@ def test_metrics_are_what_is_stored_and_what_was_counted(
     )
     for instrument, position in holdings.positions.items():
         assert samples["trading_position_size", str(instrument)] == float(position.quantity)
+        earned = float(position.realised - position.fees)
+        assert samples["trading_realised_pnl", str(instrument)] == pytest.approx(earned) != 0
     assert ("trading_risk_var_95",) not in samples, "two hours do not tell a day's risk"
 
 
@@ -94,6 +134,28 @@ def test_before_its_first_bar_an_account_has_no_figures(tmp_path: Path) -> None:
     page = generate_latest(metrics.registry).decode()
     assert "trading_portfolio_value" not in page
     assert "trading_signals_total 0.0" in page
+
+
+@pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.2")])  # noqa: S104
+def test_metrics_are_served_where_the_settings_say(tmp_path: Path, host: str, asked: str) -> None:
+    port = free_port()
+    trading = TradingSettings(metrics_host=host, metrics_port=port)
+    world = World(tmp_path, walk((BTC,), 1), instruments=(BTC,))
+    settings = world.settings.model_copy(update={"trading": trading})
+    with TradingMetrics(settings, world.records, "main").served():
+        page = httpx.get(f"http://{asked}:{port}/metrics", trust_env=False).text
+        assert "trading_signals_total 0.0" in page
+        if host == "127.0.0.1":
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"http://127.0.0.2:{port}/metrics", trust_env=False)
+
+
+def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
+    trading = TradingSettings(metrics_host="192.0.2.1", metrics_port=free_port())
+    world = World(tmp_path, walk((BTC,), 1), instruments=(BTC,))
+    metrics = TradingMetrics(world.settings.model_copy(update={"trading": trading}), world.records, "main")
+    with pytest.raises(ConfigurationError, match="AUTOTRADER_TRADING__METRICS_HOST"), metrics.served():
+        pass
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_what_is_no_page_of_klines_is_bad_data(payload: bytes) -> None:
         decode_page(page(payload))
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(1, 10_000), rows=st.integers(1, 5))
 def test_no_cut_of_a_page_is_taken_for_a_page(cut: int, rows: int) -> None:
     payload = json.dumps([kline(i) for i in range(rows)]).encode()

@@ -104,13 +104,13 @@ def test_a_stream_is_shown(
     kind: str,
     fields: set[str],
 ) -> None:
-    now = MARKET_END - timedelta(hours=1)
+    now = MARKET_END - timedelta(hours=8)
     with running(StandInExchange(market, market_time=now, speed=600)) as live:
         monkeypatch.setenv("AUTOTRADER_BINANCE__REST_URL", live.rest_url)
         monkeypatch.setenv("AUTOTRADER_BINANCE__STREAM_URL", live.stream_url)
         monkeypatch.setenv("AUTOTRADER_BINANCE__SOURCE", "SIMULATED")
         monkeypatch.setenv("AUTOTRADER_CLOCK__MARKET_TIME", now.isoformat())
-        asked = ["stream", "--kind", kind, "--instruments", "BTCUSDT", "--count", "2", "--seconds", "5"]
+        asked = ["stream", "--kind", kind, "--instruments", "BTCUSDT", "--count", "2", "--seconds", "30"]
         code = command.run_noun("autotrader.connectors.binance_ws", noun.VERBS, [*asked, "--json"])
     shown = json.loads(capsys.readouterr().out)
     assert code == ExitCode.DONE

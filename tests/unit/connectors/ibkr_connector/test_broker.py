@@ -230,6 +230,15 @@ async def test_orders_of_others_are_seen_and_left_alone(broker: IbkrBroker, venu
         await broker.cancel(order())
 
 
+async def test_an_order_that_is_told_by_itself_amid_the_list_is_in_it_once(
+    broker: IbkrBroker, venue: IbkrHarness
+) -> None:
+    await broker.submit(order(limit="170"))
+    venue.account.misbehave(AccountFault.TOLD_MEANWHILE)
+    (found,) = await broker.open_orders()
+    assert found.client_order_id == order().client_order_id
+
+
 # Holdings
 
 

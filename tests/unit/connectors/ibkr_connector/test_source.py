@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -305,6 +306,8 @@ async def test_what_listens_but_is_no_gateway_is_unreachable(
             await asyncio.sleep(0.3)
         writer.close()
 
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
     server = await asyncio.start_server(speak, "127.0.0.1", 0)
     async with server:
         settings = IbkrSettings(port=server.sockets[0].getsockname()[1], library=name)
@@ -313,13 +316,15 @@ async def test_what_listens_but_is_no_gateway_is_unreachable(
         report = await source.test_connection()
         assert not report.ok
         await source.aclose()
+    gc.collect()
+    assert unheard == []
 
 
 @pytest.mark.parametrize("name", library.LIBRARIES)
 async def test_the_library_s_own_client_accepts_the_stand_in(gateway: TwsGateway, name: str) -> None:
     """So that the stand-in is not merely what our connector expects of it."""
     ib = library.load(name).IB()
-    await ib.connectAsync("127.0.0.1", gateway.port, clientId=5, timeout=2)
+    await ib.connectAsync("127.0.0.1", gateway.port, clientId=5, timeout=10)
     stock = library.load(name).Stock("AAPL", "SMART", "USD")
     (details,) = await ib.reqContractDetailsAsync(stock)
     bars = await ib.reqHistoricalDataAsync(stock, SATURDAY, "86400 S", "1 min", "TRADES", True, 2)

@@ -52,7 +52,7 @@ def test_a_long_good_past_does_not_hide_what_broke_since():
 
 
 @given(st.lists(st.floats(0, 1), max_size=30), st.lists(st.floats(0, 1), max_size=10))
-@settings(max_examples=50, derandomize=True)
+@settings(max_examples=50)
 def test_later_observations_leave_earlier_evidence_as_it_was(early: list[float], late: list[float]):
     whole = log_wealth(np.array(early + late), mean=0.1, lowest=0.0)
     assert whole[: len(early)] == pytest.approx(log_wealth(np.array(early), mean=0.1, lowest=0.0))
@@ -69,7 +69,7 @@ def test_a_bound_holds_at_all_times_at_once():
 
 
 @given(st.integers(0, 200), st.integers(1, 400))
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=100)
 def test_bounds_lie_on_either_side_of_the_observed_rate(events: int, more: int):
     trials = events + more
     high = upper_bound(events, trials, typical=0.1, alarm=0.01)

@@ -146,6 +146,19 @@ def test_an_answer_that_was_not_compared_with_the_offline_model_is_not_passed(mi
     assert outcome_of(seen, "parity") is Outcome.INCONCLUSIVE
 
 
+def test_callers_have_no_offline_model_and_neither_hold_a_rollout_up_nor_pass_it():
+    asked = [replace(p, replayed=False) for p in pairs(800, replace(FIRST, parity=None), first=800)]
+    analysis = analysis_of(800)
+    analysis.add(Stage.SHADOW, asked)
+    assert look(analysis).outcome is Outcome.PASS
+    alone = RolloutAnalysis(STANDARD, has_stable=False)
+    alone.add(Stage.SHADOW, asked)
+    assert outcome_of(look(alone), "parity") is Outcome.INCONCLUSIVE
+    wrong = [replace(p, parity_difference=2e-5) for p in asked[:1]]
+    alone.add(Stage.SHADOW, [replace(p, request_id="wrong") for p in wrong])
+    assert outcome_of(look(alone), "parity") is Outcome.FAIL
+
+
 def test_latency_that_was_not_measured_speaks_neither_way():
     unmeasured = [replace(p, candidate_seconds=math.nan) for p in pairs(800, FIRST)]
     analysis = RolloutAnalysis(FAST, has_stable=False)
@@ -168,7 +181,7 @@ def test_a_first_deployment_compares_nothing():
 
 
 @given(st.lists(st.integers(1, 250), max_size=6), st.booleans())
-@settings(max_examples=8, derandomize=True, deadline=None)
+@settings(max_examples=8)
 def test_portions_and_repetitions_change_nothing(sizes: list[int], again: bool):
     every = pairs(900, Candidate(errors=0.01))
     whole, parts = (RolloutAnalysis(FAST, has_stable=True) for _ in range(2))

@@ -17,25 +17,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autotrader.adapters.clocks import StandingMarketClock
 from autotrader.config.settings import Environment, Settings, StrategySettings
-from autotrader.data.bars import BarStore
-from autotrader.data.lake import Lake
-from autotrader.data.schemas import BARS, TIMESTAMP
 from autotrader.deployment.checks.pre_deploy import PreDeployReport, pre_deploy_checks
 from autotrader.domain.bars import Interval
-from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.verdicts import Finding
-from autotrader.features.batch import compute
 from autotrader.features.definitions import BALANCED
-from autotrader.features.store.store import FeatureStore
 from autotrader.ports.deployment import Release
 from autotrader.ports.registry import ModelCandidate, ModelStatus, ModelVersion
 from tests.fakes.approvals import InMemoryApprovals
 from tests.fakes.clocks import SettableClock
-from tests.fakes.holds import InMemoryHolds
 from tests.fakes.registry import InMemoryRegistry
+from tests.fakes.small_market import INSTRUMENTS, NOW, Stores, market
 
-INSTRUMENTS = (InstrumentId(Venue.BINANCE, "BTCUSDT"), InstrumentId(Venue.BINANCE, "ETHUSDT"))
-NOW = datetime(2024, 3, 1, tzinfo=UTC)
 NAME = "autotrader-strategy"
 WALL = datetime(2026, 3, 1, 9, tzinfo=UTC)
 KEY = "training-key"
@@ -149,59 +141,12 @@ def finding(report: PreDeployReport, check: str) -> Finding:
 
 def bars_of(symbol: str, *, seed: int, days: int = 4) -> pl.DataFrame:
     """A random walk of 5 minutes until `NOW`, in the columns of stored bars."""
-    count, step = days * 288, Interval.M5.delta
-    generator = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(generator.normal(0, 1.5e-3, count)))
-    open_ = np.concatenate([[100.0], close[:-1]])
-    reach = generator.exponential(5e-4, (2, count))
-    volume = generator.lognormal(8, 0.5, count)
-    ts = [NOW - (count - k) * step for k in range(count)]
-    known = [t + step + timedelta(seconds=2) for t in ts]
-    return pl.DataFrame(
-        {
-            "venue": "binance",
-            "instrument": symbol,
-            "interval": "5m",
-            "ts": pl.Series(ts, dtype=TIMESTAMP),
-            "open": open_,
-            "high": np.maximum(open_, close) * (1 + reach[0]),
-            "low": np.minimum(open_, close) * (1 - reach[1]),
-            "close": close,
-            "volume": volume,
-            "quote_volume": volume * close,
-            "trade_count": pl.Series(np.full(count, 9)),
-            "taker_buy_base": volume * generator.uniform(0.2, 0.8, count),
-            "taker_buy_quote": volume * close / 2,
-            "spread": pl.Series([None] * count, dtype=pl.Float64),
-            "known_at": pl.Series(known, dtype=TIMESTAMP),
-            "ingested_at": pl.Series([NOW] * count, dtype=TIMESTAMP),
-            "source": "made",
-        }
-    ).select(list(BARS))
-
-
-@dataclass
-class Stores:
-    """Bars and features of a market, in a lake."""
-
-    bars: BarStore
-    features: FeatureStore
+    return market(symbol, days=days, momentum=0.0, seed=seed, source="made")
 
 
 def small_market(folder: Path) -> Stores:
     """Four days of both instruments."""
-    lake = Lake(str(folder))
-    stores = Stores(BarStore(lake, InMemoryHolds()), FeatureStore(lake, StandingMarketClock(NOW)))
-    frames = [bars_of(i.symbol, seed=n) for n, i in enumerate(INSTRUMENTS)]
-    stores.bars.upsert(frames, commit_key="bars", seen_at=NOW)
-    stores.features.write([_features_of(frame) for frame in frames], commit_key="features")
-    return stores
-
-
-def _features_of(bars: pl.DataFrame) -> pl.DataFrame:
-    key = bars.select("venue", "instrument", "interval", "ts", "known_at")
-    frame = pl.concat([key, compute(bars).drop("ts")], how="horizontal")
-    return frame.with_columns(feature_set_version=pl.lit(BALANCED.version))
+    return Stores.filled(folder, [bars_of(i.symbol, seed=n) for n, i in enumerate(INSTRUMENTS)])
 
 
 def release_of(folder: Path, content: bytes, version: str = "v1.0.0") -> Release:

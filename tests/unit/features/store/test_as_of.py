@@ -86,7 +86,7 @@ def test_rows_out_of_order_are_refused() -> None:
         as_of_join(labels(200), pl.concat([THREE, rows((0, 62, 9.0), symbol="ETHUSDT"), THREE]))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     versions=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2_000)), max_size=20, unique=True),
     asked=st.lists(st.integers(0, 2_500), max_size=12),

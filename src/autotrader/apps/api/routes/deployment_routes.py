@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi import Query as FromQuery
 
 from autotrader.apps.api.bodies import DeploymentsBody, RolloutBody, RouteBody, SlotBody
 from autotrader.apps.api.queries import Query
+from autotrader.apps.api.shapes import answer
 from autotrader.apps.api.sources import Sources
 
 
@@ -20,11 +21,11 @@ def deployment_routes(sources: Sources) -> APIRouter:
     router = APIRouter(tags=["deployment"])
     records = sources.deployment
 
-    @router.get("/api/deployments")
-    def deployments(query: Annotated[DeploymentsQuery, FromQuery()]) -> DeploymentsBody:
+    @router.get("/api/deployments", response_model=DeploymentsBody)
+    def deployments(query: Annotated[DeploymentsQuery, FromQuery()]) -> Response:
         """What is live, who answers for each instrument now, and the newest rollouts."""
         now, live, heard = sources.clock.now(), records.live(), records.heartbeat("controller")
-        return DeploymentsBody(
+        body = DeploymentsBody(
             strategy_id=sources.settings.strategy.strategy_id,
             active_version=live.version if live else None,
             active_color=live.candidate if live else None,
@@ -43,5 +44,6 @@ def deployment_routes(sources: Sources) -> APIRouter:
             ],
             rollouts=[RolloutBody.model_validate(rollout) for rollout in records.recent(query.limit)],
         )
+        return answer(body.model_dump_json())
 
     return router

@@ -6,11 +6,12 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi import Query as FromQuery
 
 from autotrader.apps.api.bodies import EventBody, EventSummaryBody, Listing
-from autotrader.apps.api.queries import AlertSpan, EventSpan, SummarySpan
+from autotrader.apps.api.queries import EventSpan, SummarySpan
+from autotrader.apps.api.shapes import answer
 from autotrader.apps.api.sources import Sources
 from autotrader.domain.thresholds import API
 from autotrader.ports.events import EventType
@@ -27,10 +28,12 @@ def event_routes(sources: Sources) -> APIRouter:
         until = end or sources.clock.now() + _TICK
         return start or until - _DEFAULT, until
 
-    def search(query: AlertSpan, kind: EventType | None) -> Listing[EventBody]:
+    @router.get("/api/events", response_model=Listing[EventBody])
+    def events(query: Annotated[EventSpan, FromQuery()]) -> Response:
+        """What happened, who did it, and why; newest first, by default of the last 24 hours."""
         start, end = span(query.start, query.end)
         found = sources.events.recent(
-            type=kind,
+            type=query.type,
             severity=query.severity,
             instrument=str(query.instrument) if query.instrument else None,
             start=start,
@@ -40,18 +43,8 @@ def event_routes(sources: Sources) -> APIRouter:
         )
         return query.model_copy(update={"start": start, "end": end}).listing(found, EventBody)
 
-    @router.get("/api/events")
-    def events(query: Annotated[EventSpan, FromQuery()]) -> Listing[EventBody]:
-        """What happened, who did it, and why; newest first, by default of the last 24 hours."""
-        return search(query, query.type)
-
-    @router.get("/api/alerts")
-    def alerts(query: Annotated[AlertSpan, FromQuery()]) -> Listing[EventBody]:
-        """Events of the type ALERT."""
-        return search(query, EventType.ALERT)
-
-    @router.get("/api/events/summary")
-    def summary(query: Annotated[SummarySpan, FromQuery()]) -> EventSummaryBody:
+    @router.get("/api/events/summary", response_model=EventSummaryBody)
+    def summary(query: Annotated[SummarySpan, FromQuery()]) -> Response:
         """How many events there were, by type and by severity."""
         start, end = span(query.start, query.end)
         by_type: Counter[EventType] = Counter()
@@ -59,12 +52,13 @@ def event_routes(sources: Sources) -> APIRouter:
         for (kind, severity), count in sources.events.counts(start, end).items():
             by_type[kind] += count
             by_severity[severity] += count
-        return EventSummaryBody(
+        body = EventSummaryBody(
             start=start,
             end=end,
             total=by_type.total(),
             by_type=dict(sorted(by_type.items())),
             by_severity=dict(sorted(by_severity.items())),
         )
+        return answer(body.model_dump_json())
 
     return router

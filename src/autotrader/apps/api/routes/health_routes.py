@@ -22,14 +22,28 @@ from autotrader.apps.api.bodies import (
     ProcessBody,
 )
 from autotrader.apps.api.metrics import CONTENT_TYPE
+from autotrader.apps.api.shapes import answer
 from autotrader.apps.api.sources import Sources
 from autotrader.apps.api.status import ComponentStatus
 from autotrader.db.engine import reading
+from autotrader.db.questions import Question
 from autotrader.db.trading_tables import SIGNALS, TRADES
 
 Component = Literal["database", "trader", "broker", "feed", "scheduler", "registry", "disk"]
 
 _DAY = timedelta(days=1)
+
+
+def _after(time: sa.Column[Any]) -> sa.ScalarSelect[int]:
+    of_account = time.table.c.account == sa.bindparam("account", type_=time.table.c.account.type)
+    since = time > sa.bindparam("start", type_=time.type)
+    return sa.select(sa.func.count()).select_from(time.table).where(of_account, since).scalar_subquery()
+
+
+_DONE = Question(
+    sa.select(_after(TRADES.c.closed_at), _after(SIGNALS.c.ts)),
+    lambda trades, signals: {"trades": trades, "signals": signals},
+)
 
 
 def health_routes(sources: Sources) -> APIRouter:
@@ -70,14 +84,15 @@ def health_routes(sources: Sources) -> APIRouter:
         """The same, always 200: the body tells."""
         return HealthBody(**base(sources.board.overall(), sources.board.results()))
 
-    @router.get("/api/health/detailed")
-    def detailed() -> DetailedHealthBody:
+    @router.get("/api/health/detailed", response_model=DetailedHealthBody)
+    def detailed() -> Response:
         """With figures of this process, and counts of what the trader did in its last 24 hours."""
-        return DetailedHealthBody(
+        body = DetailedHealthBody(
             **base(sources.board.overall(), sources.board.results()),
             process=_process(process),
             activity=_activity(sources),
         )
+        return answer(body.model_dump_json())
 
     @router.get("/api/health/{component}")
     async def one(component: Component) -> ComponentBody:
@@ -110,10 +125,5 @@ def _activity(sources: Sources) -> ActivityBody:
         return ActivityBody(account=sources.account, start=None, trades=0, signals=0)
     start = state.cursor - _DAY
     with reading(sources.engine) as connection:
-        trades, signals = (
-            connection.scalar(
-                sa.select(sa.func.count()).where(table.c.account == sources.account, time > start)
-            )
-            for table, time in ((TRADES, TRADES.c.closed_at), (SIGNALS, SIGNALS.c.ts))
-        )
-    return ActivityBody(account=sources.account, start=start, trades=trades or 0, signals=signals or 0)
+        found = _DONE.first(connection, account=sources.account, start=start)
+    return ActivityBody(account=sources.account, start=start, **(found or {}))

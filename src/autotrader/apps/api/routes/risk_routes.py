@@ -11,21 +11,23 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi import Query as FromQuery
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from autotrader.apps.api.access import allows, requires
+from autotrader.apps.api.accounts import account_risk
 from autotrader.apps.api.answers import Denied
-from autotrader.apps.api.bodies import ControlBody, LeaseBody, RestrictionBody, RiskBody
+from autotrader.apps.api.bodies import ControlBody, RiskBody
 from autotrader.apps.api.queries import Account, AccountQuery
-from autotrader.apps.api.reading import of_one_revision, state_of
+from autotrader.apps.api.reading import state_of
+from autotrader.apps.api.shapes import answer
 from autotrader.apps.api.sources import Sources
 from autotrader.domain.errors import NotFound, Refused
 from autotrader.domain.trading import ControlKind
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.tokens import Identity, Scope
-from autotrader.ports.trading import AccountState, Control
+from autotrader.ports.trading import Control
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
 IdempotencyKey = Annotated[
@@ -51,11 +53,11 @@ def risk_routes(sources: Sources) -> APIRouter:
     """Reads."""
     router = APIRouter(tags=["risk"])
 
-    @router.get("/api/risk")
-    def risk(query: Annotated[AccountQuery, FromQuery()]) -> RiskBody:
+    @router.get("/api/risk", response_model=RiskBody)
+    def risk(query: Annotated[AccountQuery, FromQuery()]) -> Response:
         """What the account may do and why, who trades it, and what was asked of the trader."""
-        account = query.account or sources.account
-        return of_one_revision(sources.records, account, lambda state: _risk(sources, state))
+        body = account_risk(sources.records, query.account or sources.account, sources.clock.now())
+        return answer(body.model_dump_json())
 
     @router.get("/api/risk/controls/{control_id}")
     def control(control_id: str) -> ControlBody:
@@ -135,32 +137,4 @@ def _audit(control: Control) -> Event:
         actor=control.actor,
         at=control.asked_at,
         data={"control": control.id, "kind": control.kind.value, "account": control.account},
-    )
-
-
-def _risk(sources: Sources, state: AccountState) -> RiskBody:
-    lease, now = sources.records.lease(state.account), sources.clock.now()
-    drawdown = float(1 - state.equity / state.peak_equity) if state.peak_equity > 0 else 0.0
-    return RiskBody(
-        account=state.account,
-        state=state.state,
-        status=state.status,
-        heartbeat_at=state.heartbeat_at,
-        restrictions=[RestrictionBody.model_validate(r) for r in state.restrictions],
-        breaker_tripped=any(r.cause.is_breaker for r in state.restrictions),
-        lease=None
-        if lease is None
-        else LeaseBody(
-            owner=lease.owner,
-            token=lease.token,
-            expires_at=lease.expires_at,
-            is_held=now < lease.expires_at,
-        ),
-        base_currency=state.base_currency,
-        equity=state.equity,
-        peak_equity=state.peak_equity,
-        drawdown=max(drawdown, 0.0),
-        daily_pnl=state.equity - state.day_start_equity,
-        consecutive_losses=state.consecutive_losses,
-        waiting=[ControlBody.model_validate(c) for c in sources.records.unanswered(state.account)],
     )

@@ -7,13 +7,17 @@ import os
 import signal
 from pathlib import Path
 
-from autotrader.training.artifacts import RESULT_FILE, published
+from autotrader.training.results import RESULT_FILE, Results
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
+def results_of(folder: Path) -> Results:
+    return Results(folder.parent.parent, folder.parent.parent)
+
+
 def _killed_while_writing(folder: Path) -> None:
-    with published(folder) as staging:
+    with results_of(folder).published("dataset/key") as staging:
         (staging / "half.npy").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -25,7 +29,7 @@ def test_what_a_killed_attempt_left_goes_with_the_next(tmp_path: Path) -> None:
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert len(list(folder.parent.iterdir())) == 1
-    with published(folder) as staging:
+    with results_of(folder).published("dataset/key") as staging:
         (staging / RESULT_FILE).write_text("{}")
         assert list(folder.parent.iterdir()) == [staging]
     assert list(folder.parent.iterdir()) == [folder]
@@ -33,9 +37,9 @@ def test_what_a_killed_attempt_left_goes_with_the_next(tmp_path: Path) -> None:
 
 def test_an_attempt_that_is_under_way_is_let_be_and_the_first_to_end_stays(tmp_path: Path) -> None:
     folder = tmp_path / "dataset" / "key"
-    with published(folder) as first:
+    with results_of(folder).published("dataset/key") as first:
         (first / RESULT_FILE).write_text("first")
-        with published(folder) as second:
+        with results_of(folder).published("dataset/key") as second:
             assert first.exists()
             (second / RESULT_FILE).write_text("second")
     assert (folder / RESULT_FILE).read_text() == "second"

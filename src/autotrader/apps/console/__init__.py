@@ -1,0 +1,1 @@
+"""The page "Trading" in Airflow's UI."""

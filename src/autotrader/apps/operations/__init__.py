@@ -1,0 +1,1 @@
+"""What operators ask of other services by hand, through their own interfaces."""

@@ -1,0 +1,1 @@
+"""Grafana's dashboards as code: what they show, and how Grafana writes it down."""

@@ -1,0 +1,33 @@
+"""Secrets of the settings as files, for programs that read theirs from files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from autotrader.config.settings import Settings
+from autotrader.monitoring.scene import PAGERDUTY_KEY, SLACK_URL, SMTP_PASSWORD
+
+
+def keep_secrets(settings: Settings, folder: Path) -> None:
+    """Write those that are set; a file whose setting is empty was put there by somebody, and stays."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found: dict[str, SecretStr | None] = {
+        PAGERDUTY_KEY: settings.alerts.pagerduty_key,
+        SLACK_URL: settings.alerts.slack_url,
+        SMTP_PASSWORD: settings.mail.password,
+    }
+    for name, secret in found.items():
+        if secret is not None:
+            _write(folder / name, secret.get_secret_value())
+
+
+def _write(path: Path, text: str) -> None:
+    """At once, and never readable by others."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""A local AWS: moto's server, and what it lacks."""
