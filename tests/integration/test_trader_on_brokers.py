@@ -77,7 +77,11 @@ async def test_positions_cash_and_equity_are_the_venues_after_some_minutes(
     assert len(world.records.trades("main", EVERYTHING)) >= 2
     # In and out, twice, and nothing beside: what a fee has taken is not bought anew.
     assert len([order for order in world.orders() if order.status is OrderStatus.FILLED]) in {4, 7}
-    assert [r.kind for r in world.records.recoveries("main", EVERYTHING)] == [RecoveryKind.STARTUP]
+    recoveries = world.records.recoveries("main", EVERYTHING)
+    assert all(r.resolved and not r.discrepancies for r in recoveries)
+    # A continuous one is left by a look that was quicker than the venue's own message of a fill.
+    looks = [r for r in recoveries if r.kind is RecoveryKind.CONTINUOUS and r.adopted_fills]
+    assert [r.kind for r in recoveries if r not in looks] == [RecoveryKind.STARTUP]
 
 
 @pytest.mark.parametrize("kind", list(Misbehaviour))

@@ -328,8 +328,10 @@ class Usage:
     free: int
 
 
-@pytest.mark.parametrize(("share", "state"), [(0.20, State.OK), (0.14, State.FAILED)])
-def test_a_disk_with_less_than_15_percent_fails(
+@pytest.mark.parametrize(
+    ("share", "state"), [(0.20, State.OK), (0.14, State.WARNING), (0.0005, State.FAILED)]
+)
+def test_a_disk_warns_below_15_percent_and_fails_without_room_for_the_log(
     monkeypatch: pytest.MonkeyPatch, share: float, state: State
 ) -> None:
     monkeypatch.setattr(psutil, "disk_usage", lambda _: Usage(10**12, int(share * 10**12)))

@@ -23,6 +23,8 @@ def look(*, settings: Settings) -> Iterator[Finding]:
         todo = f"free or add space at {folder}: `du -xsh {folder}/*` names what takes it"
         if found.status is ComponentStatus.HEALTHY:
             yield ok(f"disk of {name}", found.reason)
+        elif found.status is ComponentStatus.DEGRADED:
+            yield warning(f"disk of {name}", found.reason, todo)
         else:
             yield failed(f"disk of {name}", found.reason, todo)
     yield _memory()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import pytest
 import sqlalchemy as sa
 
 from autotrader.db.engine import connect, open_database, reading
+from autotrader.db.schema import HEAD, revision
 from autotrader.db.tables import EVENTS, HOLDS
 from autotrader.domain.errors import BadData, ConfigurationError, Unreachable
-from tests.services import fresh_database, postgres
+from tests.services import empty_database, fresh_database, postgres
 
 ROW = {
     "key": "k",
@@ -103,6 +106,18 @@ def test_sqlite_runs_with_a_write_ahead_log_and_foreign_keys(tmp_path: Path) -> 
         assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(sa.text("PRAGMA foreign_keys")) == 1
         assert connection.scalar(sa.text("PRAGMA synchronous")) == 2, "every commit is on the disk"
+
+
+def test_a_new_sqlite_database_is_waited_for_while_another_process_prepares_it(tmp_path: Path) -> None:
+    url = empty_database("sqlite", tmp_path)
+    other = sqlite3.connect(tmp_path / "autotrader.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # SQLite's own patience does not cover the change to write-ahead mode
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(open_database, url)
+        with pytest.raises(TimeoutError):
+            opened.result(timeout=0.3)
+        other.execute("COMMIT")
+        assert revision(opened.result(timeout=30)) == HEAD
 
 
 @pytest.mark.parametrize(
