@@ -70,14 +70,19 @@ else
   mkdir -p "$TF_PLUGIN_CACHE_DIR"
 fi
 
-init() { terraform -chdir="$1" init -backend=false -no-color "${plugins[@]}"; }
+# One after the other where they fill the cache: Terraform does not keep two apart.
+initialise() { # FOLDER OPTION...
+  local alone=()
+  [ -n "$mirror" ] || alone=(flock "$TF_PLUGIN_CACHE_DIR.lock")
+  "${alone[@]}" terraform -chdir="$1" init -no-color "${plugins[@]}" "${@:2}"
+}
 
 # Its own init, validate and tests.
 examine() {
   local name=${1#"$copy"}
   name=${name#/}
   name=${name:-root}
-  stage "init $name" init "$1" || return 0
+  stage "init $name" initialise "$1" -backend=false || return 0
   stage "validate $name" terraform -chdir="$1" validate -no-color || return 0
   if compgen -G "$1/tests/*.tftest.hcl" >/dev/null; then
     stage "test $name" terraform -chdir="$1" test -no-color || true
@@ -87,12 +92,16 @@ examine() {
 # In an environment of its own: it wants other versions of what we use.
 checkov() {
   local venv=$root/.cache/checkov lock=$root/terraform/checkov.lock
-  if ! sha256sum --check --status "$venv/installed" 2>/dev/null; then
-    rm -rf "$venv"
-    .venv/bin/uv venv --quiet --python .venv/bin/python "$venv"
-    .venv/bin/uv pip sync --quiet --python "$venv/bin/python" --require-hashes "$lock"
-    sha256sum "$lock" >"$venv/installed"
-  fi
+  mkdir -p "$root/.cache"
+  (
+    flock 9 # another check may be making it
+    if ! sha256sum --check --status "$venv/installed" 2>/dev/null; then
+      rm -rf "$venv"
+      .venv/bin/uv venv --quiet --python .venv/bin/python "$venv"
+      .venv/bin/uv pip sync --quiet --python "$venv/bin/python" --require-hashes "$lock"
+      sha256sum "$lock" >"$venv/installed"
+    fi
+  ) 9>"$venv.lock"
   (cd "$copy" && "$venv/bin/checkov" --directory . --framework terraform --quiet --compact --skip-download)
 }
 
@@ -120,7 +129,7 @@ live() {
   cp -r "$copy" "$environment"
   printf 'terraform {\n  backend "local" {}\n}\n' >"$environment/backend_override.tf"
   stage "start the local AWS" start_local_aws "$work" || return 0
-  stage "init for the local AWS" terraform -chdir="$environment" init -no-color "${plugins[@]}" || return 0
+  stage "init for the local AWS" initialise "$environment" || return 0
   for name in "${environments[@]}"; do
     [ "$name" != production-dr ] || stage "what production leaves for its DR region" leave_copies || continue
     stage "plan $name" plan "$name" || continue

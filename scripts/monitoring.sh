@@ -22,10 +22,8 @@ require_words 1 "start, status or stop"
 cd "$root"
 
 names=(prometheus alertmanager node-exporter)
-node_port=9100
 
 start() {
-  local node
   "$root/scripts/setup-monitoring.sh"
   mkdir -p "$folder/data"
   begin alertmanager "$alertmanager_port" /-/ready "$(alertmanager_program)" \
@@ -34,9 +32,7 @@ start() {
   begin prometheus "$prometheus_port" /-/ready prometheus \
     --config.file="$folder/prometheus/prometheus.yml" --storage.tsdb.path="$folder/data/prometheus" \
     --storage.tsdb.retention.time=35d --web.listen-address="127.0.0.1:$prometheus_port"
-  if node=$(node_program) && ! is_taken "$node_port"; then
-    begin node-exporter "$node_port" / "$node" --web.listen-address="127.0.0.1:$node_port"
-  fi
+  begin_node
 }
 
 status() {

@@ -81,6 +81,15 @@ begin() {
   info "started   $name on 127.0.0.1:$port"
 }
 
+# The machine's one node exporter: another platform may have begun it, or begin it while we do.
+node_port=9100
+begin_node() {
+  local node
+  if node=$(node_program) && ! is_taken "$node_port"; then
+    (begin node-exporter "$node_port" / "$node" --web.listen-address="127.0.0.1:$node_port") || is_taken "$node_port"
+  fi
+}
+
 # end NAME: the process and all of its group, asked first.
 end() {
   local name=$1 pid tries

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from autotrader.alerts.changes import audit
-from autotrader.alerts.delivery import prepare
+from autotrader.alerts.delivery import deliver_one, prepare
 from autotrader.alerts.routing import Routing
+from autotrader.db import alert_deliveries
 from autotrader.db.engine import open_database
 from autotrader.domain.alerts import Severity
 from autotrader.domain.errors import Rejected, Unreachable
@@ -71,6 +74,34 @@ def test_a_channel_that_was_asked_instead_hears_of_the_end(world: World, over_be
     world.deliver(timedelta(minutes=1))
     if not over_before:
         end()
+    for _ in range(3):
+        world.deliver(timedelta(minutes=1))
+    assert [message.firing for message in world.channels[SLACK].messages] == [True, False]
+
+
+def test_a_channel_that_is_asked_instead_at_the_moment_of_the_end_hears_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end() -> None:
+        world.happen("over", "info", fingerprint="a", resolved=True)
+        prepare(world.alerts, world.clock)
+
+    world.happen("a", fingerprint="a")
+    prepare(world.alerts, world.clock)
+    world.clock.advance(timedelta(minutes=1))
+    ending = threading.Thread(target=end)
+    look_for_ends = alert_deliveries.end_late
+
+    def end_after_the_look(connection: Connection, identity: str, now: datetime) -> None:
+        look_for_ends(connection, identity, now)
+        world.clock.advance(timedelta(seconds=1))
+        ending.start()
+        ending.join(1)  # it may have to wait for us
+
+    monkeypatch.setattr(alert_deliveries, "end_late", end_after_the_look)
+    world.channels[PAGER].failures = [Rejected("no")]
+    assert deliver_one(world.alerts, world.channels[PAGER], world.clock)
+    ending.join(60)
     for _ in range(3):
         world.deliver(timedelta(minutes=1))
     assert [message.firing for message in world.channels[SLACK].messages] == [True, False]

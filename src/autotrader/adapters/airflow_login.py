@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from pathlib import Path
 
@@ -26,3 +27,16 @@ def password(settings: Settings) -> str:
         if settings.airflow.user in kept:
             return kept[settings.airflow.user]
     return secrets.token_urlsafe(12)
+
+
+def keep_password(settings: Settings) -> None:
+    """Write the login where Airflow's API server looks it up, whole or not at all."""
+    path = folder(settings) / PASSWORDS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({settings.airflow.user: password(settings)})
+    if path.exists() and path.read_text() == content:
+        return
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    made.touch(mode=0o600)
+    made.write_text(content)
+    made.replace(path)

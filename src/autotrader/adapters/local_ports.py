@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 
 from autotrader.adapters.processes import ProcessTable
 from autotrader.domain.errors import ConfigurationError, Refused
@@ -11,7 +12,14 @@ PORTS_TO_TRY = 50
 
 
 def choose_port(
-    processes: ProcessTable, name: str, *, variable: str, wanted: int, default: int, before: int
+    processes: ProcessTable,
+    name: str,
+    *,
+    variable: str,
+    wanted: int,
+    default: int,
+    before: int,
+    promised: Collection[int] = (),
 ) -> int:
     """The port of a service: where it runs already, else the wanted one, else a free one near it.
 
@@ -28,6 +36,8 @@ def choose_port(
         The setting's value, and the one it has where nobody set it.
     before : int
         Where it runs, if it does.
+    promised : collection of int
+        Ports of others that were started and may not listen yet.
 
     Raises
     ------
@@ -42,6 +52,8 @@ def choose_port(
             raise Refused(f"{variable}={wanted}, but {name} runs on port {before}: `make down` first")
         return before
     for port in (wanted,) if is_set else range(wanted, wanted + PORTS_TO_TRY):
+        if port in promised:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -107,7 +107,14 @@ class LocalTarget:
             wanted=wanted,
             default=default,
             before=wanted,
+            promised=self._ports(color.other),
         )
+
+    def _ports(self, color: Color) -> set[int]:
+        """The port that a colour was given, whether or not it listens there by now."""
+        table = self._tables[color]
+        argv = table.argv(PROCESS)
+        return {int(_argument(argv, "--port"))} if argv and table.process(PROCESS) else set()
 
 
 def _argument(argv: Sequence[str], name: str) -> str:

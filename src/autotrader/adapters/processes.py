@@ -1,7 +1,7 @@
 """Background processes that outlive the command that started them, and end without a trace.
 
-Each runs in a session of its own. A record (process id and creation time, so that a number used
-again by the system is not mistaken for ours) makes it possible to find it from another command,
+Each runs in a session of its own. A record (process id, boot and time since then, so that a number
+used again by the system is not mistaken for ours) makes it possible to find it from another command,
 and a variable in its environment finds descendants that have left the session.
 """
 
@@ -19,10 +19,13 @@ from typing import Any
 
 import psutil
 
+from autotrader.adapters.file_lock import locked
+from autotrader.adapters.process_owner import seconds_from_boot, this_boot
 from autotrader.domain.errors import DependencyError
 
 GRACE_SECONDS = 15.0
 ENDING_SECONDS = 5.0
+_PAUSE_SECONDS = 0.01
 MARK = "AUTOTRADER_STACK"
 
 
@@ -65,41 +68,27 @@ class ProcessTable:
     def process(self, name: str) -> psutil.Process | None:
         """The running process of that name, if it is still the one that was started."""
         record = self._record(name)
-        if record is None:
+        if record is None or record.get("boot") != this_boot():
             return None
         try:
             process = psutil.Process(record["pid"])
-            same = abs(process.create_time() - record["created"]) < 0.05
+            same = abs(seconds_from_boot(process) - record["started"]) < 0.05
             if not same or process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            if process.cmdline():
-                return process
-            # Killed: the system takes its memory back first, and its number last.
-            psutil.wait_procs([process], timeout=ENDING_SECONDS)
-            return None
+            # Without arguments it begins just now, or was killed: its memory goes first, its number last.
+            deadline = time.monotonic() + ENDING_SECONDS
+            while not process.cmdline():
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(_PAUSE_SECONDS)
+            return process
         except psutil.NoSuchProcess:
             return None
 
     def start(self, spec: ProcessSpec) -> psutil.Process:
-        """Start it, or return the one that runs already."""
-        running = self.process(spec.name)
-        if running:
-            return running
-        with self.log_path(spec.name).open("ab") as log:
-            child = subprocess.Popen(
-                list(spec.argv),
-                env={**os.environ, **spec.environment, MARK: str(self._folder)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        process = psutil.Process(child.pid)
-        record = {"pid": child.pid, "created": process.create_time(), "argv": list(spec.argv)}
-        temporary = self._folder / f"{spec.name}.json.tmp"
-        temporary.write_text(json.dumps(record))
-        temporary.replace(self._folder / f"{spec.name}.json")
-        return process
+        """Start it, or return the one that runs already; of several who ask at once, one starts it."""
+        with locked(self._folder / f"{spec.name}.lock"):
+            return self.process(spec.name) or self._start(spec)
 
     def require_running(self, name: str) -> None:
         """Raise with the end of its log if the process has died.
@@ -144,6 +133,28 @@ class ProcessTable:
         for name in wanted:
             (self._folder / f"{name}.json").unlink(missing_ok=True)
         return sorted(running)
+
+    def _start(self, spec: ProcessSpec) -> psutil.Process:
+        with self.log_path(spec.name).open("ab") as log:
+            child = subprocess.Popen(
+                list(spec.argv),
+                env={**os.environ, **spec.environment, MARK: str(self._folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        process = psutil.Process(child.pid)
+        record = {
+            "pid": child.pid,
+            "boot": this_boot(),
+            "started": seconds_from_boot(process),
+            "argv": list(spec.argv),
+        }
+        temporary = self._folder / f"{spec.name}.json.tmp"
+        temporary.write_text(json.dumps(record))
+        temporary.replace(self._folder / f"{spec.name}.json")
+        return process
 
     def _record(self, name: str) -> dict[str, Any] | None:
         try:

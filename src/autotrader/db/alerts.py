@@ -123,7 +123,10 @@ class SqlAlerts(SqlCases):
                 deliveries.finish(
                     connection, delivery, DeliveryState.WAITING, now, error=error, next_at=next_at
                 )
-            elif deliveries.finish(connection, delivery, DeliveryState.DEAD, now, error=error):
+                return
+            # Or an alert ends just now, and the channel that is asked instead never hears of that.
+            serialise(connection, _LOCK)
+            if deliveries.finish(connection, delivery, DeliveryState.DEAD, now, error=error):
                 tried = (*delivery.tried, delivery.channel)
                 to = self._routing.instead(delivery.severity, tried) if delivery.message.firing else None
                 if to is not None:

@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 import numba
 import structlog
 
+from autotrader.data.machine_code import keep_in_turn
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -33,6 +35,7 @@ def njit(function: Callable[P, R]) -> Callable[P, R]:
     function.__qualname__ = f"{own_name}_{_sources()}"
     try:
         compiled: Callable[P, R] = numba.njit(cache=True, **_OPTIONS)(function)
+        keep_in_turn(compiled)
     except RuntimeError as error:
         _warn_once(str(error))
         compiled = numba.njit(**_OPTIONS)(function)

@@ -22,6 +22,8 @@ from typing import TypeVar
 import numba
 import structlog
 
+from autotrader.data.machine_code import keep_in_turn
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
@@ -51,6 +53,7 @@ def entry_point(function: Function) -> Function:
             do="set NUMBA_CACHE_DIR to a writable folder",
         )
         return kernel(function)
+    keep_in_turn(cached)
     return cached
 
 

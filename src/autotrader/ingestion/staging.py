@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,12 +130,14 @@ def write_frame(path: Place, rows: pl.DataFrame) -> None:
         rows.write_parquet(buffer, compression="zstd", compression_level=1)
         write_whole(path, buffer.getvalue(), durable=False)
         return
-    unfinished = path.with_name(TEMPORARY_PREFIX + path.name)
+    # A name of its own: an attempt that is given up may be at work still when the next one begins.
+    unfinished = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")
     with storage_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             rows.write_parquet(unfinished, compression="zstd", compression_level=1)
         except pl.exceptions.ComputeError as error:  # how it passes on what the operating system said
+            unfinished.unlink(missing_ok=True)
             raise OSError(str(error)) from error
         unfinished.replace(path)
 

@@ -202,6 +202,10 @@ def _with_prefix(plain: Any, old: str, new: str) -> Any:
 def _install(staging: Path, folder: Path) -> None:
     """Give a copy of what is published its name, in place of an older copy; a lost copy is brought again."""
     with _locked(folder.parent):
+        own = folder / LIST_FILE
+        # Another step brought the same meanwhile: whoever reads it must not lose it for a moment.
+        if own.exists() and own.read_bytes() == (staging / LIST_FILE).read_bytes():
+            return
         if folder.exists():
             folder.rename(staging.with_name(f"{staging.name}.old"))
         staging.rename(folder)

@@ -18,7 +18,9 @@ import psutil
 import pytest
 
 from autotrader.adapters import local_target
+from autotrader.adapters.local_ports import choose_port
 from autotrader.adapters.local_target import LocalTarget
+from autotrader.adapters.processes import GRACE_SECONDS
 from autotrader.config.settings import ServingSettings, Settings
 from autotrader.domain.errors import ConfigurationError
 from autotrader.domain.rollout import Color
@@ -55,7 +57,7 @@ def release(folder: Path, version: str = "v1.0.0", **behaviour: Any) -> Release:
 
 
 def wait_for(target: LocalTarget, color: Color, reason: str) -> SlotHealth:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while reason not in (health := target.health(color)).reason:
         assert time.monotonic() < deadline, health
         time.sleep(0.02)
@@ -65,6 +67,24 @@ def wait_for(target: LocalTarget, color: Color, reason: str) -> SlotHealth:
 def pid(settings: Settings, color: Color) -> int:
     record = settings.home / "deployment" / "processes" / color / "serving.json"
     return int(json.loads(record.read_text())["pid"])
+
+
+def test_a_colour_that_does_not_listen_yet_keeps_its_port(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(*named: Any, promised: set[int], **wanted: Any) -> int:
+        # As if the other one were started at once, and its own port were somebody else's.
+        return choose_port(*named, promised=promised, **{**wanted, "wanted": port, "default": port})
+
+    port = free_port()
+    monkeypatch.setattr(local_target, "choose_port", choose)
+    target = LocalTarget(Settings(), command=(sys.executable, "-c", "import time; time.sleep(60)"))
+    try:
+        endpoints = {target.start(color, release(tmp_path / color)) for color in Color}
+        assert len(endpoints) == 2
+    finally:
+        for color in Color:
+            target.stop(color)
 
 
 def test_a_release_runs_on_its_colours_port_until_it_is_stopped(
@@ -148,7 +168,7 @@ def test_a_service_that_is_stuck_is_silent_and_is_killed_after_its_grace(
     before = pid(settings, Color.BLUE)
     begin = time.monotonic()
     target.stop(Color.BLUE)
-    assert 1.0 < time.monotonic() - begin < 6.0
+    assert 1.0 < time.monotonic() - begin < GRACE_SECONDS
     assert not psutil.pid_exists(before)
 
 
@@ -180,19 +200,21 @@ print(client.post("{endpoint}/predict", json=body).status_code)
     asking = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert asking.stdout is not None
     asking.stdout.readline()
-    time.sleep(0.15)
+    with httpx.Client(trust_env=False) as client:
+        while asking.poll() is None and client.get(f"{endpoint}/health").json()["under_way"] < 2:
+            time.sleep(0.01)  # one is this look
     target.stop(Color.BLUE)
-    assert asking.communicate(timeout=10)[0].strip() == "200"
+    assert asking.communicate(timeout=60)[0].strip() == "200"
 
 
 def test_a_port_that_somebody_set_and_another_took_is_an_error(
     target: LocalTarget, settings: Settings, tmp_path: Path
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", settings.serving.blue_port))
-        taken.listen()
-        with pytest.raises(ConfigurationError, match=r"AUTOTRADER_SERVING__BLUE_PORT.*is taken"):
-            target.start(Color.BLUE, release(tmp_path))
+    with (
+        socket.create_server(("127.0.0.1", settings.serving.blue_port)),
+        pytest.raises(ConfigurationError, match=r"AUTOTRADER_SERVING__BLUE_PORT.*is taken"),
+    ):
+        target.start(Color.BLUE, release(tmp_path))
 
 
 def test_a_port_that_moved_is_told_to_who_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

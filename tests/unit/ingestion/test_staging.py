@@ -1,4 +1,4 @@
-"""How long a run's staging folder is kept."""
+"""How long a run's staging folder is kept, and two attempts that are at work in one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from autotrader.ingestion.staging import KEEP, KEPT_RUNS, MAY_LIVE, forget_old_runs
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from autotrader.ingestion.staging import KEEP, KEPT_RUNS, MAY_LIVE, forget_old_runs, write_frame
 
 HOUR = timedelta(hours=1)
 
@@ -50,3 +54,20 @@ def test_folders_of_another_kind_are_left_alone(tmp_path: Path) -> None:
     other = run_of(tmp_path, "data_pipeline", KEEP + HOUR)
     assert forget_old_runs(tmp_path, of=lambda name: name.startswith("manual-")) == [old]
     assert list(tmp_path.iterdir()) == [other]
+
+
+def test_rows_that_two_attempts_stage_at_once_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rows = tmp_path / "clean.parquet", pl.DataFrame({"close": [1.0, 2.0]})
+    replace = Path.replace
+
+    def after_another(unfinished: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        write_frame(path, rows)
+        return replace(unfinished, target)
+
+    monkeypatch.setattr(Path, "replace", after_another)
+    write_frame(path, rows)
+    assert list(tmp_path.iterdir()) == [path]
+    assert_frame_equal(pl.read_parquet(path), rows)

@@ -5,8 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
+import pytest
+
+from autotrader.data.places import bring
+from autotrader.ports.places import Place
+from autotrader.training import results as module
 from autotrader.training.results import RESULT_FILE, Results
 
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -44,3 +51,29 @@ def test_an_attempt_that_is_under_way_is_let_be_and_the_first_to_end_stays(tmp_p
             (second / RESULT_FILE).write_text("second")
     assert (folder / RESULT_FILE).read_text() == "second"
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_copy_that_two_steps_of_a_machine_bring_at_once_is_not_taken_from_who_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker, here = (Results(tmp_path / name, tmp_path / "place") for name in ("maker", "here"))
+    with maker.published("dataset/key") as staging:
+        maker.write(staging, {})
+    both, install = Barrier(2), module._install
+    copies = []
+
+    def bring_together(place: Place, file: Path) -> None:
+        bring(place, file)
+        both.wait(60)
+
+    def install_and_look(staging: Path, folder: Path) -> None:
+        install(staging, folder)
+        copies.append(folder.stat().st_ino)
+
+    monkeypatch.setattr(module, "bring", bring_together)
+    monkeypatch.setattr(module, "_install", install_and_look)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: here.read("dataset/key", dict), range(2))) == [{}, {}]
+    assert len(copies) == 2
+    assert len(set(copies)) == 1
+    assert [path.name for path in (here.folder / "dataset").iterdir()] == ["key"]

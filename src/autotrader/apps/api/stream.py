@@ -84,6 +84,11 @@ class Stream:
     Parameters
     ----------
     metrics : ApiMetrics
+
+    Attributes
+    ----------
+    begun : asyncio.Event
+        What happens from then on is told.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Stream:
         self._history: deque[Message] = deque(maxlen=history)
         self._number = 0
         self._clients: set[Client] = set()
+        self.begun = asyncio.Event()
 
     @property
     def clients(self) -> int:
@@ -175,7 +181,9 @@ class Poller:
         failing = False
         while True:
             try:
-                await self._tell(await asyncio.to_thread(self._look))
+                happenings = await asyncio.to_thread(self._look)
+                self._stream.begun.set()
+                await self._tell(happenings)
                 failing = False
             except AutotraderError as error:
                 self._metrics.stream_failures.inc()

@@ -22,24 +22,23 @@ class ExchangeClock:
     """
 
     def __init__(self, start: datetime, *, speed: float = 0.0) -> None:
-        self._base = require_utc(start, name="market time")
-        self._since = time.monotonic()
-        self._speed = speed
+        # Replaced as a whole: it is read while another thread sets it.
+        self._course = (require_utc(start, name="market time"), time.monotonic(), speed)
         self._moved = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> datetime:
-        return self._base + timedelta(seconds=(time.monotonic() - self._since) * self._speed)
+        base, since, speed = self._course
+        return base + timedelta(seconds=(time.monotonic() - since) * speed)
 
     @property
     def speed(self) -> float:
-        return self._speed
+        return self._course[2]
 
     def set(self, *, now: datetime | None = None, speed: float | None = None) -> None:
         """Move to an instant, change the speed, or both, from any thread; whoever waits looks again."""
-        self._base = require_utc(now, name="market time") if now else self.now()
-        self._since = time.monotonic()
-        self._speed = self._speed if speed is None else speed
+        base = require_utc(now, name="market time") if now else self.now()
+        self._course = (base, time.monotonic(), self.speed if speed is None else speed)
         moved, self._moved = self._moved, asyncio.Event()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(moved.set)
@@ -52,6 +51,7 @@ class ExchangeClock:
             remaining = (instant - self.now()).total_seconds()
             if remaining <= 0:
                 return
+            speed = self.speed
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(remaining / self._speed if self._speed > 0 else None):
+                async with asyncio.timeout(remaining / speed if speed > 0 else None):
                     await moved.wait()

@@ -128,6 +128,10 @@ class StandInExchange:
     def traffic(self) -> Traffic:
         return self._guard.traffic
 
+    @property
+    def stream_connections(self) -> int:
+        return self._streams.connections
+
     def listening(self) -> Listening:
         market = self.market
         return Listening(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from datetime import datetime
 from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, web
@@ -34,6 +35,11 @@ class StreamApi:
         self._feeds, self._clock, self._faults = feeds, clock, faults
         self._sockets: set[web.WebSocketResponse] = set()
 
+    @property
+    def connections(self) -> int:
+        """How many there are; each is told of all that comes from now on."""
+        return len(self._sockets)
+
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/ws/{stream}", self._single), web.get("/stream", self._combined)]
 
@@ -52,13 +58,14 @@ class StreamApi:
     ) -> web.WebSocketResponse:
         ws = web.WebSocketResponse()
         await ws.prepare(request)
+        begun = self._clock.now()
         self._sockets.add(ws)
 
         async def send(stream: str, event: dict[str, Any], *, cut: bool) -> None:
             text = json.dumps({"stream": stream, "data": event} if combined else event)
             await ws.send_str(text[: len(text) * 2 // 3] if cut else text)
 
-        pushing = [asyncio.create_task(self._push(request, stream, send)) for stream in streams]
+        pushing = [asyncio.create_task(self._push(request, stream, begun, send)) for stream in streams]
         try:
             async for _ in ws:  # until the client leaves; what it says is not listened to
                 pass
@@ -71,11 +78,10 @@ class StreamApi:
             self._sockets.discard(ws)
         return ws
 
-    async def _push(self, request: web.Request, stream: str, send: Send) -> None:
+    async def _push(self, request: web.Request, stream: str, instant: datetime, send: Send) -> None:
         feed = self._feeds.open(stream)
         if feed is None:
             return
-        instant = self._clock.now()
         while True:
             instant = next_instant(instant, feed.step)
             await self._clock.wait_until(instant)

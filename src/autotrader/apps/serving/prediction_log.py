@@ -143,8 +143,9 @@ class PredictionLog:
 
     def _start_segment(self) -> None:
         """It gets its name when it is locked and has its header: nobody takes it for a finished one."""
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        name = f"{self._color}-{stamp}-{time.time_ns() % 1_000_000_000:09d}-{secrets.token_hex(4)}{SUFFIX}"
+        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+        name = f"{self._color}-{stamp}-{nanoseconds:09d}-{secrets.token_hex(4)}{SUFFIX}"
         temporary = self._folder / f"{TEMPORARY_PREFIX}{name}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
         try:

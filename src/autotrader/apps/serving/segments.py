@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autotrader.data.files import TEMPORARY_PREFIX
 from autotrader.domain.errors import BadData
 from autotrader.plain import from_plain
 
@@ -193,7 +194,9 @@ def is_finished(path: Path) -> bool:
 
 def find(folder: Path) -> Iterator[Path]:
     """Segments in the folder and in those below, in order of name: of one colour, in order of time."""
-    yield from sorted(folder.rglob(f"*{SUFFIX}"), key=lambda p: (p.parent, p.name))
+    # One that is being begun is nobody's yet: its writer has not locked it.
+    found = (path for path in folder.rglob(f"*{SUFFIX}") if not path.name.startswith(TEMPORARY_PREFIX))
+    yield from sorted(found, key=lambda p: (p.parent, p.name))
 
 
 class _Torn(Exception):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from autotrader.adapters.airflow_login import PASSWORDS, folder
+from autotrader.adapters.airflow_login import PASSWORDS, folder, keep_password
 from autotrader.adapters.airflow_login import password as password
 from autotrader.adapters.processes import ProcessSpec
 from autotrader.config.settings import Settings
@@ -64,13 +63,7 @@ def prepare(settings: Settings, env: dict[str, str]) -> None:
     DependencyError
         With the end of Airflow's own output if the migration fails.
     """
-    home = folder(settings)
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / PASSWORDS
-    content = json.dumps({settings.airflow.user: password(settings)})
-    if not path.exists() or path.read_text() != content:
-        path.touch(mode=0o600)
-        path.write_text(content)
+    keep_password(settings)
     done = subprocess.run(
         [*_airflow(), "db", "migrate"], env={**os.environ, **env}, capture_output=True, text=True, check=False
     )

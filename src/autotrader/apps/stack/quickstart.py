@@ -22,10 +22,11 @@ from autotrader.apps.stack import progress, services
 from autotrader.apps.stack.market import MarketChoice, choose_market
 from autotrader.apps.stack.summary import QuickstartSummary, deployment_of, render
 from autotrader.config.settings import MarketSource, Settings, load_settings
+from autotrader.data.files import write_atomically
 from autotrader.domain.errors import DependencyError, NotFound, Refused
 from autotrader.ports.clock import MarketClock
 
-PARSE_SECONDS = 120.0
+PARSE_SECONDS = 300.0
 TRADED = timedelta(days=1)
 TRADING_SECONDS = 600.0
 DAGS = {"data_pipeline", "training_pipeline", "deployment_pipeline", "feature_health_check"}
@@ -129,7 +130,7 @@ def market_of(settings: Settings, clock: MarketClock) -> MarketChoice:
         again = settings.model_copy(update={"market_source": before})
         return replace(choose_market(again, clock), reason="as in the run before; `make clean` starts anew")
     market = choose_market(settings, clock)
-    remembered.write_text(json.dumps({"source": market.source}))
+    write_atomically(remembered, json.dumps({"source": market.source}).encode())
     return market
 
 

@@ -36,7 +36,7 @@ SHIPPING = "shipping"
 API = "api"
 ALERTS = "alerts"
 EXPORTER = "exporter"
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 Tell = Callable[[str], None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import multiprocessing
 import os
@@ -13,12 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
-from autotrader.apps.serving import segments
+from autotrader.apps.serving import prediction_log, segments
 from autotrader.apps.serving.prediction_log import PredictionLog
 from autotrader.apps.serving.segments import SegmentHeader, encode_header, encode_record
 from autotrader.apps.shipping import journey
@@ -130,6 +132,24 @@ def test_a_damaged_segment_that_is_still_written_to_stays(folder: Path, store: P
     assert ship_all(folder, store, keep_seconds=0).quarantined == 1
 
 
+def test_a_segment_that_is_being_begun_is_left_alone(
+    folder: Path, store: PredictionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is there before it is locked, and looks like one that a dead service left."""
+    passes = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        passes.append(ship_all(folder, store, keep_seconds=0))
+        fcntl.flock(descriptor, operation)
+
+    locks = SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB)
+    monkeypatch.setattr(prediction_log, "fcntl", locks)
+    log = logged(folder, range(3))
+    assert passes == [Shipment()]
+    log.close()
+    assert ship_all(folder, store, keep_seconds=3600) == Shipment(1, 6, 6)
+
+
 def _ship_and_die(lake: str, folder: str, where: str) -> None:
     target: dict[str, Callable[..., object]] = {
         "before the commit": PredictionStore.append,
@@ -158,7 +178,7 @@ def test_a_kill_loses_nothing_and_doubles_nothing(
     context.set_forkserver_preload(["autotrader.apps.shipping.journey"])
     process = context.Process(target=_ship_and_die, args=(str(tmp_path / "lake"), str(folder), where))
     process.start()
-    process.join(60)
+    process.join(180)
     assert process.exitcode == -signal.SIGKILL
     assert len(list(segments.find(folder))) == 1
     done = ship_all(folder, store, keep_seconds=0)
@@ -193,8 +213,6 @@ def test_a_single_pass_says_what_it_did_and_fails_where_something_was_put_aside(
 
 
 def test_two_do_not_ship_the_same_folder_at_once(folder: Path, tmp_path: Path) -> None:
-    import fcntl
-
     folder.mkdir()
     with (folder / ".shipping.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -211,7 +229,7 @@ def test_one_that_leaves_waits_for_the_services_to_close_their_logs_and_ships_al
         assert shipper.poll() is None  # the service still answers what it was asked
         open_log.append(record(7))
         open_log.close()
-        assert shipper.wait(30) == ExitCode.DONE
+        assert shipper.wait(180) == ExitCode.DONE
     assert in_lake(store)["request_id"].n_unique() == 3
 
 
@@ -220,7 +238,7 @@ def test_one_that_leaves_does_not_wait_for_ever_and_says_what_it_left(
 ) -> None:
     still_open = logged(folder / "blue", range(2))
     with _leaving(folder, tmp_path, seconds=1) as shipper:
-        out, _ = shipper.communicate(timeout=30)
+        out, _ = shipper.communicate(timeout=180)
         assert shipper.returncode == ExitCode.FAILED
     assert "1 were still written to after 1 s" in out
     assert in_lake(store)["request_id"].n_unique() == 2
@@ -238,7 +256,7 @@ def _leaving(folder: Path, tmp_path: Path, *, seconds: float) -> Iterator[subpro
         env={**os.environ, "AUTOTRADER_LAKE__URI": str(tmp_path / "lake")},
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not list(folder.rglob("*.shipped")):  # it is at work
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from autotrader.adapters.clocks import StandingMarketClock
 from autotrader.apps.exchange.server import StandInExchange, running
 from autotrader.apps.exchange.simulated import SimulatedMarket
 from autotrader.apps.stack.market import choose_market
+from autotrader.apps.stack.quickstart import market_of
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import ConfigurationError
 from tests.services import free_port
@@ -117,3 +119,22 @@ def test_a_folder_that_does_not_exist_is_an_error_not_a_reason_to_simulate(
     monkeypatch.setenv("AUTOTRADER_MARKET_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigurationError, match="AUTOTRADER_MARKET_DATA: expected a folder"):
         choose_market(Settings(), CLOCK)
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_run_that_is_killed_while_it_notes_its_market_hinders_no_later_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(file: object, *_: object) -> None:
+        if isinstance(file, Path):
+            file.touch()
+        raise KeyboardInterrupt
+
+    home.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", killed)
+        patch.setattr(os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            market_of(Settings(), CLOCK)
+    assert market_of(Settings(), CLOCK).source == "SIMULATED"
+    assert market_of(Settings(), CLOCK).reason == "as in the run before; `make clean` starts anew"

@@ -118,7 +118,7 @@ class _Conversation:
         match told:
             case Denied():
                 await self._close(TOKEN_ENDED, f"the token is in force no more: {told.was}")
-            case AutotraderError():
+            case AutotraderError() | TimeoutError():
                 await self._close(TRY_AGAIN, "the database does not answer: try again")
             case None | asyncio.CancelledError() | WebSocketDisconnect():
                 pass
@@ -126,6 +126,8 @@ class _Conversation:
                 raise told
 
     async def _tell(self, missed: list[Message]) -> None:
+        # What the first look finds is told by none: it must be in the greeting.
+        await asyncio.wait_for(self._sources.stream.begun.wait(), API.stream_heartbeat_seconds)
         await self._send("hello", self._sent, {"positions": await run_in_threadpool(self._positions)})
         for message in missed:
             await self._pass_on(message)
