@@ -42,7 +42,7 @@ class ColoursOnAws:
     endpoint: str
     folder: Path
     _clients: dict[str, Any] = field(default_factory=dict)
-    _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=5, trust_env=False))
+    _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ class ColoursOnAws:
         ]
         return {color: next(arn for values, arn in of if color.value in values) for color in Color}
 
-    def wait(self, holds: Callable[[], object], *, seconds: float = 30.0) -> None:
+    def wait(self, holds: Callable[[], object], *, seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, [self.tasks(color) for color in Color]

@@ -11,12 +11,17 @@ from typing import Any
 import hypothesis
 import pytest
 import structlog
+from hypothesis.internal.conjecture import providers
 
 # A run of the suite says of the same code the same as the run before; no test is timed.
 # `--hypothesis-profile search --hypothesis-seed N` looks elsewhere.
-hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, database=None)
-hypothesis.settings.register_profile("search", deadline=None, database=None, print_blob=True)
+UNTIMED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("suite", derandomize=True, database=None, **UNTIMED)
+hypothesis.settings.register_profile("search", database=None, print_blob=True, **UNTIMED)
 hypothesis.settings.load_profile("suite")
+# It would try numbers that stand in the modules that are imported: other ones in each worker, and so
+# other examples. There is no setting for it; test_examples.py says whether this still does.
+providers._get_local_constants = providers.Constants
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: threads of one would wait for those of the other, spinning.

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,12 +36,29 @@ AWS_ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-west-1",
 }
 
+# Of an Airflow in which nothing begins but what a test asks for, whatever the time of day.
+UNSCHEDULED = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+
+# How a server of ours is asked: to read the trusted roots takes longest.
+_LOOK: dict[str, Any] = {"timeout": 1, "trust_env": False, "verify": False}
+
+_START_SECONDS = 180  # MLflow takes fifteen where there is nothing else to do
+
+# Bound and never listening: nobody else is given such a port, be it to listen on or to connect from.
+_HELD_PORTS: deque[socket.socket] = deque(maxlen=300)
+
 
 def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nothing listens on, held for whatever this process starts on it."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port = int(holder.getsockname()[1])
+    if sys.platform == "linux":
+        _HELD_PORTS.append(holder)
+    else:  # where two may not be bound to one port, though only one of them listens
+        holder.close()
+    return port
 
 
 @contextlib.contextmanager
@@ -65,11 +83,11 @@ def mlflow_server(
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{uri}/health", timeout=1, trust_env=False).is_success
+            return httpx.get(f"{uri}/health", **_LOOK).is_success
         except httpx.TransportError:
             return False
 
-    with _process(command, tmp / "mlflow.log", answers, patience_seconds=180, environment=within):
+    with _process(command, tmp / "mlflow.log", answers, environment=within):
         yield uri
 
 
@@ -145,7 +163,11 @@ def chromium() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        # Of shared memory a container has little, and Chromium crashes where it ends.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(
+            executable_path=binary, args=arguments, timeout=_START_SECONDS * 1_000
+        )
         yield browser
         browser.close()
 
@@ -165,7 +187,7 @@ def local_aws(
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{url}/_faults", timeout=1, trust_env=False).is_success
+            return httpx.get(f"{url}/_faults", **_LOOK).is_success
         except httpx.TransportError:
             return False
 
@@ -175,8 +197,7 @@ def local_aws(
 
 def set_faults(aws_url: str, *faults: Mapping[str, object]) -> None:
     """Calls of the local AWS that go wrong from now on, in place of those asked for before."""
-    plain = {"timeout": 5, "trust_env": False, "verify": False}  # to read the trusted roots takes longest
-    httpx.post(f"{aws_url}/_faults", json=list(faults), **plain).raise_for_status()
+    httpx.post(f"{aws_url}/_faults", json=list(faults), **{**_LOOK, "timeout": 60}).raise_for_status()
 
 
 def empty_database(kind: str, tmp: Path) -> str:
@@ -219,6 +240,20 @@ def _migrated(kind: str) -> str:
     return url
 
 
+def sessions() -> set[int]:
+    """Who is served by the PostgreSQL of this process's tests: a killed client is, until that is noticed."""
+    if not _shared_postgres.cache_info().currsize:
+        return set()
+    import psycopg
+
+    with psycopg.connect(_shared_postgres(), autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return {pid for (pid,) in found}
+
+
 @functools.cache
 def _shared_postgres() -> str:
     """One cluster for all tests of this process: making one takes seconds."""
@@ -243,7 +278,6 @@ def _process(
     log: Path,
     answers: Callable[[], bool],
     *,
-    patience_seconds: float = 30,
     stop: signal.Signals = signal.SIGTERM,
     environment: Mapping[str, str] | None = None,
     **options: Any,
@@ -258,7 +292,7 @@ def _process(
             **options,
         )
         try:
-            deadline = time.monotonic() + patience_seconds
+            deadline = time.monotonic() + _START_SECONDS
             while not answers():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")

@@ -102,7 +102,7 @@ def running(
         assert line, process.stderr.read()
         url = json.loads(line)["url"]
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=10) as client:
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client:
             yield Service(process, url, log, client)
     finally:
         process.kill()

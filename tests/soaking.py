@@ -162,7 +162,7 @@ def main(folder: Path, days: int, seed: int, *, slowly: bool) -> int:
         if traded["bars"] == _WARM_BARS:
             traded["warm"] = process.memory_info().rss
 
-    here = world(folder, days, seed, lease_seconds=2.0 if slowly else 15.0)
+    here = world(folder, days, seed, lease_seconds=4.0 if slowly else 15.0)
     begun = time.monotonic()
     try:
         here.run(watch=watch, stopped_by=signal.SIGTERM, before_each=lambda _: time.sleep(0.02 * slowly))

@@ -33,8 +33,9 @@ _FAULTS = {
 Library = Literal["ib_async", "ib_insync"]
 CLIENT_ID = 17
 PATIENCE = TradingPatience(
-    request_seconds=1.0,
-    commission_seconds=0.3,
+    connect_seconds=60.0,
+    request_seconds=60.0,
+    commission_seconds=60.0,
     pacing_rest_seconds=0.1,
     reconnecting=RetryPolicy(first_wait_seconds=0.02, longest_wait_seconds=0.05),
 )
@@ -52,10 +53,13 @@ class IbkrHarness:
     def __init__(self, gateway: TwsGateway, account: TwsAccount, library: Library) -> None:
         self.gateway = gateway
         self.account = account
+        self.patience = PATIENCE
         self.settings = IbkrSettings(port=gateway.port, library=library, client_id=CLIENT_ID)
 
     def broker(self) -> AbstractAsyncContextManager[Broker]:
-        return IbkrBroker(self.settings, SystemWallClock(), account="main", live=False, patience=PATIENCE)
+        return IbkrBroker(
+            self.settings, SystemWallClock(), account="main", live=False, patience=self.patience
+        )
 
     def now(self) -> datetime:
         return datetime.now(UTC)

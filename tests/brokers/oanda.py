@@ -42,6 +42,7 @@ class OandaHarness:
     def __init__(self, server: OandaServer, book: OandaAccount) -> None:
         self.server = server
         self.book = book
+        self.silence_seconds = 60.0
 
     def broker(self) -> AbstractAsyncContextManager[Broker]:
         settings = OandaSettings(
@@ -55,7 +56,7 @@ class OandaHarness:
             SystemWallClock(),
             account="main",
             live=False,
-            silence_seconds=0.5,
+            silence_seconds=self.silence_seconds,
             reconnecting=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from tests.trading import Scores, past_of
 
 MINUTE = timedelta(minutes=1)
 CALM = timedelta(seconds=0.3)  # wall time of a minute here: several times what a stand-in needs to answer
+PIECE_SECONDS = 0.02
+SOON = 60.0  # seconds, for what is done within a second or two where nothing else is
 MOVES = 0.0003  # standard deviation of a minute's return
 CENTS = Decimal("0.02")
 EVERYTHING = Page(limit=10_000)
@@ -180,7 +183,7 @@ class _Minutes:
 
     async def batches(self) -> AsyncIterator[Batch]:
         world = self._world
-        await asyncio.wait_for(world.harness.listening(), 5.0)
+        await asyncio.wait_for(world.harness.listening(), SOON)
         for batch in world.bars:
             number = (batch.ts - world.opened) // MINUTE
             if number < 0 or (self._cursor is not None and batch.ts <= self._cursor):
@@ -193,11 +196,21 @@ class _Minutes:
                 if number in world.away:
                     price = to_tick(price * Decimal("0.99"), world.harness.price / 10_000)
                 await world.harness.trade(price)
-            await asyncio.sleep(world.calm.total_seconds() / 3)
+            await _pass_calmly(world.calm / 3)
             yield batch
-            await asyncio.sleep(world.calm.total_seconds())
+            await _pass_calmly(world.calm)
             await world.after(number)
-        await asyncio.sleep(world.calm.total_seconds() * 2)
+        await _pass_calmly(world.calm * 2)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SOON):  # what is in doubt, or put off, is settled by the wall clock
+                while world.records.working_orders("main"):
+                    await asyncio.sleep(0.05)
+
+
+async def _pass_calmly(time: timedelta) -> None:
+    """In pieces: where this process gets its turn late, each takes longer, as what goes on meanwhile does."""
+    for _ in range(round(time.total_seconds() / PIECE_SECONDS)):
+        await asyncio.sleep(PIECE_SECONDS)
 
 
 def _walk(harness: BrokerHarness, opened: datetime, minutes: int) -> list[Batch]:

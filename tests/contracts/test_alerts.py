@@ -118,10 +118,10 @@ def test_a_flood_is_one_message_of_each_group_in_bounded_time_and_memory(world: 
     ]
     with world.engine.begin() as connection:
         record_events(connection, events)
-    begun = time.perf_counter()
+    begun = time.process_time()  # ours, not that of others on a busy machine
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     world.deliver()
-    assert time.perf_counter() - begun < 60
+    assert time.process_time() - begun < 60
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
     for name in (PAGER, LOG):
         messages = world.channels[name].messages

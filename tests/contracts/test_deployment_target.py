@@ -126,14 +126,14 @@ def test_a_release_runs_in_its_colour_until_it_is_stopped_and_the_other_is_left_
     assert blue.startswith("http")
     place.wait_for(Color.BLUE, "v1.0.0")
     place.wait_for(Color.GREEN, "v1.1.0")
-    told = [target.health(color).memory_bytes for color in Color]
+    told = [place.wait(color, lambda health: health.ready).memory_bytes for color in Color]
     assert all(1e6 < (memory or 0) < 1e9 for memory in told), "a rollout is decided by what it uses"
     before = place.pid(Color.BLUE)
     assert target.start(Color.BLUE, stand_in_release(tmp_path / "r")) == blue
     for _ in range(2):
         target.stop(Color.GREEN)
     place.wait(Color.GREEN, lambda health: health.reason == "nothing runs in green")
-    assert target.health(Color.BLUE).ready
+    place.wait_for(Color.BLUE, "v1.0.0")
     assert place.pid(Color.BLUE) == before
     assert green.startswith("http")
 
@@ -144,9 +144,9 @@ def test_another_release_replaces_the_one_that_runs(place: Place, tmp_path: Path
     before = place.pid(Color.BLUE)
     place.target.start(Color.BLUE, stand_in_release(tmp_path / "r", "v1.1.0"))
     place.wait_for(Color.BLUE, "v1.1.0")
-    assert place.target.health(Color.BLUE).version == "v1.1.0"
+    assert place.wait(Color.BLUE, lambda health: health.ready).version == "v1.1.0"
     with contextlib.suppress(ProcessLookupError):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             os.kill(before, 0)
             time.sleep(0.05)
@@ -154,8 +154,10 @@ def test_another_release_replaces_the_one_that_runs(place: Place, tmp_path: Path
 
 
 def test_one_that_is_not_ready_yet_or_hangs_says_so(place: Place, tmp_path: Path) -> None:
-    place.target.start(Color.GREEN, stand_in_release(tmp_path / "r", "v1.2.0", ready_after_seconds=1.5))
+    loaded = tmp_path / "loaded"
+    place.target.start(Color.GREEN, stand_in_release(tmp_path / "r", "v1.2.0", waits_for=str(loaded)))
     assert not place.target.health(Color.GREEN).ready
+    loaded.touch()
     place.wait_for(Color.GREEN, "v1.2.0")
     os.kill(place.pid(Color.GREEN), signal.SIGSTOP)
     hung = place.wait(Color.GREEN, lambda health: not health.ready)
@@ -171,7 +173,14 @@ def test_one_that_was_killed_is_up_again_once_it_is_started_again(place: Place, 
     place.wait_for(Color.BLUE, "v1.0.0")
     before = place.pid(Color.BLUE)
     os.kill(before, signal.SIGKILL)
-    place.wait(Color.BLUE, lambda health: not health.ready)
+
+    def is_another() -> bool:
+        """Some places start what ended by themselves, and may be quicker than we look."""
+        with contextlib.suppress(ValueError, LookupError, AssertionError):  # nothing runs
+            return place.pid(Color.BLUE) not in (before, 0)
+        return False
+
+    place.wait(Color.BLUE, lambda health: not health.ready or is_another())
     place.target.start(Color.BLUE, release)
     place.wait_for(Color.BLUE, "v1.0.0")
     assert place.pid(Color.BLUE) != before

@@ -54,6 +54,7 @@ CLOCK = StandingMarketClock(NOW)
 WALL = SystemWallClock()
 QUICK = RetryPolicy(attempts=3, first_wait_seconds=0.01, longest_wait_seconds=0.02)
 CLOSED_PORT = 1
+SOON = 60.0  # seconds, for what a stand-in does in milliseconds; a busy machine may take longer
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def ibkr_stand(library: str) -> Iterator[Stand]:
     bars = made_bars(Venue.IBKR, "AAPL", *HELD).filter(local >= 4, local < 20)
     unpaced = Rule(1000, 1.0)
     patience = Patience(
-        connect_seconds=4.0,
+        connect_seconds=SOON,
         pacing=Pacing(all=unpaced, same_contract=unpaced, identical=unpaced),
         connecting=QUICK,
         asking=QUICK,
@@ -276,8 +277,9 @@ async def test_a_stopped_fetch_leaves_nothing_running(stand: Stand) -> None:
     async with contextlib.aclosing(opened(source, stand.instrument)) as pages:
         await anext(pages)
     await source.aclose()
-    await asyncio.sleep(0.05)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    async with asyncio.timeout(SOON):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0.01)
 
 
 async def test_bars_that_have_not_closed_are_not_there(stand: Stand, source: MarketDataSource) -> None:
@@ -326,18 +328,20 @@ async def test_an_absent_venue_is_unreachable_within_seconds(stand: Stand) -> No
         await fetch(source, stand.instrument)
     with pytest.raises(Unreachable):
         await source.available([stand.instrument])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON / 2
     await source.aclose()
 
 
 async def test_the_connection_test_measures_a_venue_that_is_there(
     stand: Stand, source: MarketDataSource
 ) -> None:
+    began = time.monotonic()
     report = await source.test_connection()
-    assert report.ok
+    took_ms = (time.monotonic() - began) * 1000
+    assert report.ok, report.reason
     assert report.venue is stand.venue
     assert report.latency_ms is not None
-    assert 0 <= report.latency_ms < 2000
+    assert 0 <= report.latency_ms <= took_ms
 
 
 async def test_the_connection_test_reports_an_absent_venue_and_does_not_raise(stand: Stand) -> None:

@@ -20,7 +20,7 @@ from tests.services import AWS_ENVIRONMENT, local_aws, set_faults
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsSettings]:
     with local_aws(tmp_path_factory.mktemp("aws")) as url:
-        yield AwsSettings(region="eu-west-1", endpoint_url=url, attempts=1, timeout_seconds=10)
+        yield AwsSettings(region="eu-west-1", endpoint_url=url, attempts=1, timeout_seconds=60)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from autotrader.adapters import mlflow_rest
 from autotrader.adapters.clocks import SystemWallClock
 from autotrader.adapters.mlflow_registry import MlflowRegistry
 from autotrader.adapters.mlflow_rest import MlflowRest
@@ -81,6 +82,12 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         case database:
             with serve(StandInMlflow()) as uri:
                 yield _in_mlflow(uri, database, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real server may take long over its first answers where others keep the machine busy."""
+    monkeypatch.setattr(mlflow_rest, "ANSWER_TIMEOUT_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def test_a_database_that_does_not_answer_is_an_outage(alone: TrainingRun, tmp_pa
 
 
 WORKER = """
-import sys
+import sys, time
 from pathlib import Path
 from autotrader.adapters.clocks import StandingMarketClock
 from autotrader.data.bars import BarStore
@@ -120,7 +120,14 @@ from autotrader.features.store.store import FeatureStore
 from tests.fakes.holds import InMemoryHolds
 from tests.fakes.small_market import NOW, STRATEGY, Stores
 from tests.fakes.training_run import TrainingRun
-folder, url = Path(sys.argv[1]), sys.argv[2]
+from autotrader.training.trials import TrialRunner
+folder, url, told = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+attempt = TrialRunner._try
+def once_told(*arguments):
+    while not told.exists():
+        time.sleep(0.05)
+    return attempt(*arguments)
+TrialRunner._try = once_told
 engine = open_database(url)
 lake = Lake(str(folder / "lake"))
 stores = Stores(BarStore(lake, InMemoryHolds()), FeatureStore(lake, StandingMarketClock(NOW)))
@@ -131,11 +138,15 @@ run.search(FAMILY)
 
 
 @contextlib.contextmanager
-def worker(folder: Path, engine: Engine) -> Iterator[subprocess.Popen[bytes]]:
+def worker(folder: Path, engine: Engine, told: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Begins its first trial, and goes on with it once that file is there."""
     url = engine.url.render_as_string(hide_password=False)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(folder), url], cwd=ROOT, env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-c", WORKER, str(folder), url, str(told)],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
     )
     try:
         yield process
@@ -161,18 +172,19 @@ def running(engine: Engine) -> set[int]:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(180)
 def test_of_two_workers_one_is_killed_and_the_search_ends_with_the_trials_asked_for(
     engine: Engine, tmp_path: Path
 ) -> None:
     signal_run(tmp_path).prepare()
-    with worker(tmp_path, engine) as one, worker(tmp_path, engine) as other:
+    never, go_on = tmp_path / "never", tmp_path / "go-on"
+    with worker(tmp_path, engine, never) as one, worker(tmp_path, engine, go_on) as other:
         deadline = time.monotonic() + 120
         while len(running(engine)) < 2:  # both are at work, each at a trial of its own
             assert (one.poll(), other.poll()) == (None, None), "a worker ended"
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.05)
         one.send_signal(signal.SIGKILL)
+        go_on.touch()
         _, said = other.communicate(timeout=120)
         assert other.returncode == 0, said.decode()[-2000:]
     results = Results(tmp_path / "work", tmp_path / "work")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autotrader.adapters import mlflow_rest
 from autotrader.adapters.mlflow_tracking import MlflowTracker
 from autotrader.ports.tracking import ExperimentTracker
 from tests.fakes.mlflow_server import StandInMlflow, serve
@@ -25,6 +26,12 @@ def tracker(request: pytest.FixtureRequest) -> Iterator[ExperimentTracker]:
         case _:
             with serve(StandInMlflow()) as uri:
                 yield MlflowTracker(uri, experiment="autotrader-strategy")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real server may take long over its first answers where others keep the machine busy."""
+    monkeypatch.setattr(mlflow_rest, "ANSWER_TIMEOUT_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -211,6 +211,7 @@ def test_parsing_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1200)
 def test_the_same_dags_parse_on_the_newest_airflow_that_mwaa_offers(tmp_path: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     python = tmp_path / "venv/bin/python"

@@ -22,7 +22,7 @@ from autotrader.apps.exchange.server import StandInExchange, running
 from autotrader.apps.exchange.simulated import SimulatedMarket
 from tests.services import AWS_ENVIRONMENT, local_aws
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
 ROOT = Path(__file__).resolve().parents[2]
 END = datetime(2024, 3, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ OPTIONS = {
 def python() -> str:
     """Interpreter of an environment with what MWAA has."""
     made = subprocess.run(
-        [ROOT / "scripts/mwaa-environment.sh"], capture_output=True, text=True, check=False, timeout=280
+        [ROOT / "scripts/mwaa-environment.sh"], capture_output=True, text=True, check=False, timeout=1200
     )
     if made.returncode:
         pytest.skip(f"the environment of MWAA cannot be made: {made.stderr.strip()[-300:]}")
@@ -86,7 +86,7 @@ class Mwaa:
             **environment,
         }
 
-    def run(self, *words: object, timeout_seconds: float = 280) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: object, timeout_seconds: float = 600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self._python, *map(str, words)],
             env=self._environment,
@@ -164,7 +164,7 @@ def test_what_it_installs_is_not_stale_and_fits_what_it_has(python: str) -> None
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=600,
     )
     assert checked.returncode == 0, checked.stderr
 
@@ -181,7 +181,7 @@ def test_the_data_pipeline_runs_with_each_step_in_a_task_of_its_own(
     mwaa: Mwaa, aws: tuple[str, Path]
 ) -> None:
     conf = json.dumps({"mode": "backfill", "start_date": "2024-02-29"})
-    done = mwaa.airflow("dags", "test", "data_pipeline", "--conf", conf, timeout_seconds=600)
+    done = mwaa.airflow("dags", "test", "data_pipeline", "--conf", conf, timeout_seconds=1800)
     state, tasks = mwaa.states("data_pipeline")
     assert (state, set(tasks.values())) == ("success", {"success"}), done.stdout[-3000:]
     ran = [step_of(task) for task in tasks_of(aws)]

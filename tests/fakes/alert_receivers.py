@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +23,7 @@ class Fault:
     takes_on : bool
         The request is taken on nevertheless: its answer is lost, not the request.
     delay_seconds : float
-        Before the answer.
+        Before the answer; it comes at once when the receiver is closed.
     drip : bool
         The answer comes byte by byte, and does not end.
     """
@@ -87,7 +86,7 @@ class Receiver:
 def receiver() -> Iterator[Receiver]:
     """A server on a free port."""
     inside = Receiver()
-    lock = threading.Lock()
+    lock, over = threading.Lock(), threading.Event()
 
     class Receiving(Handler):
         def respond(self) -> None:
@@ -100,7 +99,7 @@ def receiver() -> Iterator[Receiver]:
             if fault is None:
                 self.answer_json(202, {"status": "success"})
                 return
-            time.sleep(fault.delay_seconds)
+            over.wait(fault.delay_seconds)
             if fault.drip:
                 self._drip()
             elif fault.status is None:
@@ -114,9 +113,11 @@ def receiver() -> Iterator[Receiver]:
                 self.send_response(200)
                 self.send_header("Content-Length", "100000")
                 self.end_headers()
-                for _ in range(100):
+                while not over.wait(0.05):
                     self.wfile.write(b".")
-                    time.sleep(0.05)
 
     with listening(Receiving) as inside.url:
-        yield inside
+        try:
+            yield inside
+        finally:
+            over.set()

@@ -31,6 +31,8 @@ class Behaviour:
     Attributes
     ----------
     ready_after_seconds, delay_seconds : float
+    waits_for : str or None
+        A file, without which it is not ready.
     status : int
         Of every prediction.
     garbage : str or None
@@ -45,6 +47,7 @@ class Behaviour:
     """
 
     ready_after_seconds: float = 0.0
+    waits_for: str | None = None
     delay_seconds: float = 0.0
     status: int = 200
     garbage: str | None = None
@@ -157,14 +160,16 @@ class Server:
         return 200, _packed(answer) if headers.get("accept") == MSGPACK else answer
 
     def _health(self) -> dict[str, Any]:
-        uptime = time.monotonic() - self._started
-        ready = uptime >= self._behaviour.ready_after_seconds and not self.draining.is_set()
+        uptime, behaviour = time.monotonic() - self._started, self._behaviour
+        ready = uptime >= behaviour.ready_after_seconds and not self.draining.is_set()
+        ready = ready and (behaviour.waits_for is None or Path(behaviour.waits_for).exists())
         return {
             "status": "ready" if ready else "starting",
             "live": True,
             "ready": ready,
             "color": self._color,
             "uptime_seconds": uptime,
+            "under_way": self._under_way,
             "memory_bytes": 100_000_000,
             **self._release,
         }

@@ -14,8 +14,6 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
-from tests.services import free_port
-
 
 @dataclass(frozen=True)
 class Delivered:
@@ -53,7 +51,7 @@ class SmtpServer:
         Whether it cuts the connection instead of saying goodbye.
     """
 
-    port: int
+    port: int = 0
     delivered: list[Delivered] = field(default_factory=list)
     replies: dict[str, list[str]] = field(default_factory=dict)
     log_ins: list[tuple[bytes, bool]] = field(default_factory=list)
@@ -107,6 +105,15 @@ class SmtpServer:
         return AuthResult(success=accepted, handled=False)
 
 
+class _Listening(Controller):
+    """On the port that it has got; to find one first is to lose it now and then."""
+
+    def _trigger_server(self) -> None:
+        assert self.server is not None
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
 @contextlib.contextmanager
 def smtp_server(*, certificate: Path | None = None, wants_log_in: bool = False) -> Iterator[SmtpServer]:
     """A server on loopback; with a certificate it offers STARTTLS, and a log-in after it."""
@@ -114,18 +121,19 @@ def smtp_server(*, certificate: Path | None = None, wants_log_in: bool = False) 
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-    server = SmtpServer(free_port())
-    controller = Controller(
+    server = SmtpServer()
+    controller = _Listening(
         server,
         hostname="127.0.0.1",
-        port=server.port,
-        ready_timeout=10,
+        port=0,
+        ready_timeout=60,
         tls_context=context,
         authenticator=server.authenticate,
         auth_required=wants_log_in,
         auth_require_tls=True,
     )
     controller.start()
+    server.port = controller.port
     try:
         yield server
     finally:

@@ -218,7 +218,7 @@ class OandaAccount:
         try:
             while True:
                 with self._changed:
-                    if not self.transactions[place:] and beat > 0:
+                    if self.silent or (not self.transactions[place:] and beat > 0):
                         self._changed.wait(self.heartbeat_seconds)
                     if self._epoch != epoch:
                         return

@@ -35,8 +35,11 @@ import polars as pl
 from tests.fakes import tws_history
 from tests.fakes.tws_account import ACCOUNT, FIRST_CONTRACT, TwsAccount
 from tests.fakes.tws_history import Fault, Row
+from tests.services import free_port
 
 SERVER_VERSION = 176
+PATIENCE_SECONDS = 60
+BUSY_SECONDS = 60  # that a busy machine may take for what is done in milliseconds
 NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: {symbol}@SMART Trades"
 PACING = "Historical Market Data Service error message:Historical data request pacing violation"
 LOST = "Connectivity between IB and Trader Workstation has been lost."
@@ -65,7 +68,7 @@ class TwsGateway:
         taken_client_ids: set[int] | None = None,
         account: TwsAccount | None = None,
     ) -> None:
-        self.port = port
+        self.port = port or free_port()  # it keeps it while it is away
         self.account = account
         self.taken_client_ids = taken_client_ids or set()
         self.requests: list[dict[str, str]] = []
@@ -94,7 +97,7 @@ class TwsGateway:
         async def act() -> None:
             action()
 
-        asyncio.run_coroutine_threadsafe(act(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(act(), self._loop).result(PATIENCE_SECONDS)
 
     def tell_all(self, code: int, text: str) -> None:
         """A notice to every client, such as 1100."""
@@ -113,16 +116,16 @@ class TwsGateway:
 
     def come_back(self) -> None:
         """Listen again, on the port of before."""
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(PATIENCE_SECONDS)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._listening.wait(5)
+        assert self._listening.wait(PATIENCE_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(PATIENCE_SECONDS)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -139,7 +142,6 @@ class TwsGateway:
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._converse, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

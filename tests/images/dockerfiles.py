@@ -125,7 +125,7 @@ def _python() -> str:
     (version,) = re.findall(r"python:(\d+\.\d+)", (ROOT / "images/serving/Dockerfile").read_text())
     script = f". scripts/lib/python.sh && python_of {version}"
     found = subprocess.run(
-        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240
     )
     if found.returncode:
         pytest.skip(f"needs Python {version}, as in the images")
@@ -140,7 +140,7 @@ def run(
     inherited = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=inherited | (environment or {}), capture_output=True, text=True,
-        check=False, timeout=240,
+        check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done

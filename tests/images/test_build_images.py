@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -40,8 +39,9 @@ class Checkout:
     def git(self, *words: str) -> str:
         identity = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false")
         done = subprocess.run(
-            ["git", *identity, *words], cwd=self.folder, check=True, capture_output=True, text=True
-        )
+            ["git", *identity, *words], cwd=self.folder, env=self._surroundings, check=True, text=True,
+            capture_output=True,
+        )  # fmt: skip
         return done.stdout.strip()
 
     def commit(self) -> None:
@@ -54,12 +54,16 @@ class Checkout:
         path.chmod(0o755)
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = f"{self.tools}:/usr/bin:/bin"
         return subprocess.run(
             ["bash", self.folder / "scripts/build-images.sh", *words],
-            env={"PATH": path, "HOME": os.environ.get("HOME", "/"), **environment},
-            capture_output=True, text=True, check=False, timeout=30,
+            env={**self._surroundings, **environment},
+            capture_output=True, text=True, check=False, timeout=240,
         )  # fmt: skip
+
+    @property
+    def _surroundings(self) -> dict[str, str]:
+        """Nothing of the machine's git, nor of one that runs us from a hook."""
+        return {"PATH": f"{self.tools}:/usr/bin:/bin", "HOME": str(self.tools), "GIT_CONFIG_NOSYSTEM": "1"}
 
     @property
     def called(self) -> list[str]:

@@ -33,14 +33,14 @@ from tests.services import chromium, free_port, postgres
 from tests.unit.apps.api.account import BTC, ETH, MARKET, MINUTE, TradedAccount
 from tests.unit.apps.console.test_panels import GATES, verdict
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "feature_health_check"
 HOSTILE = (
     "equity fell <script>parent.document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 )
-REFRESH_MS = 15_000
+PATIENCE_MS = 90_000  # the page refreshes itself every ten seconds
 DAG_FILE = f"""
 from airflow.sdk import dag, task
 
@@ -155,17 +155,19 @@ def member(desk: Desk) -> Iterator[BrowserContext]:
     """A browser that has signed in to Airflow by its form."""
     with chromium() as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         tab = context.new_page()
         tab.goto(f"{desk.url}/auth/login")
         tab.locator("input[name=username]").fill(desk.settings.airflow.user)
         tab.locator("input[name=password]").fill(desk.password)
         tab.locator("button[type=submit]").click()
-        tab.wait_for_url(f"{desk.url}/", timeout=30_000)
+        tab.wait_for_url(f"{desk.url}/")
         tab.close()
         yield context
 
 
-def _until(done: Callable[[], bool], seconds: float = 90.0) -> None:
+def _until(done: Callable[[], bool], seconds: float = 240.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -182,7 +184,7 @@ def opened(member: BrowserContext, desk: Desk, path: str = "/plugin/trading") ->
     tab = member.new_page()
     tab.goto(f"{desk.url}{path}")
     frame = tab.frame_locator("iframe")
-    expect(frame.locator("#state")).to_contain_text("Read at", timeout=30_000)
+    expect(frame.locator("#state")).to_contain_text("Read at")
     return tab, frame
 
 
@@ -207,14 +209,19 @@ def test_a_token_of_airflows_api_opens_it_too_and_numbers_are_the_databases(desk
     credentials = {"username": desk.settings.airflow.user, "password": desk.password}
     with httpx.Client(base_url=desk.url, trust_env=False, timeout=60) as client:
         token = client.post("/auth/token", json=credentials).json()["access_token"]
-        panels = client.get("/trading/panels", headers={"Authorization": f"Bearer {token}"}).json()["panels"]
+        state = Container(desk.settings).trading_records.state("main")
+        assert state is not None
+        headers = {"Authorization": f"Bearer {token}"}
+
+        def account() -> str:
+            return str(client.get("/trading/panels", headers=headers).json()["panels"]["account"])
+
+        # A panel that takes long to read shows nothing at first.
+        _until(lambda: f'value="{state.equity:f}"' in account())
         tampered = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
         assert (
             client.get("/trading/panels", headers={"Authorization": f"Bearer {tampered}"}).status_code == 401
         )
-    state = Container(desk.settings).trading_records.state("main")
-    assert state is not None
-    assert f'value="{state.equity:f}"' in panels["account"]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)], ids=["desk", "phone"])
@@ -232,7 +239,7 @@ def test_whoever_is_signed_in_sees_the_page_within_airflow(
     else:
         tab.goto(f"{desk.url}/plugin/trading")
     frame = tab.frame_locator("iframe")
-    expect(frame.get_by_role("heading", name="Trading", exact=True)).to_be_visible(timeout=30_000)
+    expect(frame.get_by_role("heading", name="Trading", exact=True)).to_be_visible()
     expect(frame.locator(".market")).to_contain_text("SIMULATED MARKET. These are not real prices")
     expect(frame.locator("#account")).to_contain_text("circuit breaker TRIPPED")
     expect(frame.locator("#account")).to_contain_text("binance:BTCUSDT")
@@ -252,15 +259,15 @@ def test_the_page_refreshes_itself_and_says_when_it_cannot(desk: Desk, member: B
     tab, frame = opened(member, desk)
     frame.locator("#gates-challenger summary").click()
     desk.account.trade(BTC, Side.BUY, "0.5", "41000", MARKET, fee="8.2")
-    expect(frame.locator("#account")).to_contain_text("0.75", timeout=REFRESH_MS)
+    expect(frame.locator("#account")).to_contain_text("0.75")
     expect(frame.locator("#gates-challenger")).to_have_attribute("open", "")
     member.set_offline(True)
     come_back(frame)
-    expect(frame.locator("#state")).to_contain_text("Stale since", timeout=REFRESH_MS)
+    expect(frame.locator("#state")).to_contain_text("Stale since")
     expect(frame.locator("#state")).to_contain_text("the server does not answer")
     member.set_offline(False)
     come_back(frame)
-    expect(frame.locator("#state")).to_contain_text("Read at", timeout=REFRESH_MS)
+    expect(frame.locator("#state")).to_contain_text("Read at")
     tab.close()
 
 
@@ -310,7 +317,7 @@ def test_a_dead_database_is_named_and_empties_its_own_panels(desk: Desk, member:
     desk.stop_database()
     time.sleep(KEPT_SECONDS)
     come_back(frame)
-    expect(frame.locator("#account")).to_contain_text("Cannot be shown now. expected", timeout=REFRESH_MS)
+    expect(frame.locator("#account")).to_contain_text("Cannot be shown now. expected")
     expect(frame.locator("#alerts")).to_contain_text("Cannot be shown now. expected")
     expect(frame.locator("#drift")).to_contain_text("feature_0")
     expect(frame.locator("#state")).to_contain_text("Read at")

@@ -170,7 +170,7 @@ def test_calls_whose_answers_are_lost_or_late_are_gone_on_from(
         set_faults(empty_aws, {"action": action, "kind": kind, "after": after, "seconds": 9.0})
         with pytest.raises(Unreachable, match="did not answer"):
             hurried.run(hurried.work())
-        assert httpx.get(f"{empty_aws}/_faults", trust_env=False).json() == [], action
+        assert httpx.get(f"{empty_aws}/_faults", timeout=60, trust_env=False).json() == [], action
     work = disaster.work()
     assert disaster.run(work).exit_code is ExitCode.DONE
     drill_regions.check(disaster.world, disaster.settings, work, AWAY)

@@ -38,7 +38,7 @@ from tests.integration.conftest import Platform
 from tests.killing import Steps, run_killed
 from tests.services import empty_database, redis
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.integration
 
 NOW = datetime(2026, 3, 1, 9, tzinfo=UTC)
 LONGEST_STEPS = 40
@@ -150,7 +150,8 @@ def api(loaded: Platform) -> Iterator[httpx.Client]:
     made = Event(f"token:{stored.id}", EventType.AUDIT, "info", "made", "tests", datetime.now(UTC))
     SqlTokens(engine).add(stored, made)
     url = f"http://127.0.0.1:{loaded.settings.api.port}"
-    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -254,10 +255,13 @@ def told(workers: Workers) -> Mapping[tuple[str, ...], float]:
 
 
 def eventually(workers: Workers, is_so: Callable[[Mapping[tuple[str, ...], float]], bool]) -> Any:
-    deadline = time.monotonic() + 30
-    while not is_so(found := told(workers)):
+    found: Mapping[tuple[str, ...], float] = {}
+    deadline = time.monotonic() + 120
+    while not is_so(found):
         assert time.monotonic() < deadline, found
         time.sleep(0.2)
+        with contextlib.suppress(Unreachable):
+            found = told(workers)
     return found
 
 
@@ -268,14 +272,15 @@ def test_a_real_worker_is_heard_of_measured_and_missed_when_it_is_killed(tmp_pat
         workers = Workers(CeleryWorkers(broker), SystemWallClock())
         assert heartbeat not in told(workers)
         with celery_worker(broker, tmp_path) as process:
+            begun = time.time()
             found = eventually(workers, lambda f: ("worker_cpu_percent", name) in f)
-            assert abs(found[heartbeat] - time.time()) < 5
+            assert begun < found[heartbeat] <= time.time()
             assert found["worker_active", name] == 0
             assert 10e6 < found["worker_memory_bytes", name] < 2e9
             assert found["worker_cpu_percent", name] >= 0
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
-            found = eventually(workers, lambda f: ("worker_active", name) not in f)
+            found = eventually(workers, lambda f: heartbeat in f and ("worker_active", name) not in f)
             last = found[heartbeat]
             time.sleep(1.1)
             assert told(workers)[heartbeat] == last, "a worker that is gone is not heard of again"
@@ -297,9 +302,9 @@ def test_the_exporter_of_the_distributed_profile_shows_workers(tmp_path: Path) -
         try:
             assert process.stdout
             url = json.loads(process.stdout.readline())["url"]
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while "worker_heartbeat_timestamp{" not in (
-                page := httpx.get(f"{url}/metrics", trust_env=False).text
+                page := httpx.get(f"{url}/metrics", timeout=60, trust_env=False).text
             ):
                 assert time.monotonic() < deadline, page
                 time.sleep(0.3)
@@ -308,4 +313,4 @@ def test_the_exporter_of_the_distributed_profile_shows_workers(tmp_path: Path) -
             assert 'worker_job_duration_seconds_bucket{le="+Inf",type="backtest"} 0.0' in page
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)

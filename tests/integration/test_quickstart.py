@@ -15,11 +15,13 @@ import psutil
 import pytest
 
 from autotrader.adapters.processes import MARK
+from tests.services import UNSCHEDULED
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
+    **UNSCHEDULED,
     "AUTOTRADER_MARKET_SOURCE": "simulated",
     "AUTOTRADER_SIMULATION__DAYS": "8",
     "AUTOTRADER_BINANCE__INSTRUMENTS": "BTCUSDT",
@@ -65,6 +67,20 @@ def strays(home: Path) -> list[str]:
     return found
 
 
+def listening(pid: int) -> set[str]:
+    """Where the process and all below it listen; some below come and go."""
+    parent, found = psutil.Process(pid), set()
+    for process in (parent, *parent.children(recursive=True)):
+        try:
+            connections = process.net_connections("tcp")
+        except psutil.NoSuchProcess:
+            if process == parent:
+                raise
+            continue
+        found |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    return found
+
+
 def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     try:
@@ -99,20 +115,14 @@ def test_from_nothing_to_a_gated_model_and_back_to_nothing(tmp_path: Path) -> No
         assert "(stand-in, SIMULATED bars)" in status.stdout
         airflow = re.search(r"Airflow +(http://127\.0\.0\.1:\d+)", status.stdout)
         assert airflow is not None
-        assert httpx.get(f"{airflow[1]}/api/v2/version", trust_env=False).is_success
-        listening = {
-            connection.laddr.ip
-            for pid in json.loads(autotrader(home, "status", "--json").stdout)["processes"].values()
-            for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
-            for connection in process.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert listening == {"127.0.0.1"}
+        assert httpx.get(f"{airflow[1]}/api/v2/version", timeout=60, trust_env=False).is_success
+        pids = json.loads(autotrader(home, "status", "--json").stdout)["processes"].values()
+        assert {address for pid in pids for address in listening(pid)} == {"127.0.0.1"}
 
         api = re.search(r"API +(http://127\.0\.0\.1:\d+)", status.stdout)
         assert api is not None
         account = {"account": traded["account"]}
-        shown = httpx.get(f"{api[1]}/api/pnl", params=account, trust_env=False).json()
+        shown = httpx.get(f"{api[1]}/api/pnl", params=account, timeout=60, trust_env=False).json()
         assert (shown["equity"], shown["total"]) == (traded["equity"], traded["pnl"])
 
         again = autotrader(home, "quickstart", "--json")

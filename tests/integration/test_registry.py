@@ -79,7 +79,7 @@ def python(*arguments: str, uri: str, database: str) -> subprocess.CompletedProc
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

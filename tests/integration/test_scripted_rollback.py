@@ -68,7 +68,7 @@ async def test_no_request_fails_while_a_script_leaves_the_live_version(
     script = asyncio.create_task(asyncio.to_thread(run_script, *words))
     versions: list[str] = []
     async with (
-        PredictionClient(TOKEN) as client,
+        PredictionClient(TOKEN, timeout_seconds=30) as client,
         RoutedPredictor(stage.records, client, SystemWallClock()) as predictor,
     ):
         for number in itertools.count():

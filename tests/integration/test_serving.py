@@ -31,6 +31,8 @@ from tests.serving import TOKEN, TS, Service, body, described, make_release, pac
 
 pytestmark = pytest.mark.integration
 
+PATIENCE_SECONDS = 60
+
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
@@ -86,7 +88,7 @@ class Caller(threading.Thread):
         self._name = name
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection(self._address, timeout=10)
+        connection = http.client.HTTPConnection(self._address, timeout=PATIENCE_SECONDS)
         headers = {"Authorization": f"Bearer {TOKEN}", **self._form.headers}
         number = 0
         while not self.stop.is_set():
@@ -107,25 +109,44 @@ class Caller(threading.Thread):
                 self.acknowledged.append(request_id)
 
 
-def under_load(service: Service, seconds: float, *, callers: int = 6) -> list[Caller]:
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def under_load(service: Service, answers: int, *, callers: int = 6) -> list[Caller]:
+    """Callers that go on asking, once so many requests of theirs were answered."""
     started = [Caller(service, f"caller-{n}", FORMS[n % 2]) for n in range(callers)]
     for caller in started:
         caller.start()
-    time.sleep(seconds)
+    wait_until(lambda: sum(len(caller.acknowledged) for caller in started) >= answers)
     return started
+
+
+def wait_until_under_way(service: Service, requests: int) -> None:
+    wait_until(lambda: service.client.get("/health").json()["requests_under_way"] == requests)
+
+
+def accepts(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=PATIENCE_SECONDS).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def test_what_was_acknowledged_survives_a_kill_under_load_and_comes_to_the_lake(
     release: Path, log: Path, tmp_path: Path
 ) -> None:
     with running(release, log) as service:
-        callers = under_load(service, 1.0)
+        callers = under_load(service, 500)
         service.process.send_signal(signal.SIGKILL)
         service.process.wait(10)
         for caller in callers:
-            caller.join(15)
+            caller.join(PATIENCE_SECONDS)
     acknowledged = [request_id for caller in callers for request_id in caller.acknowledged]
-    assert len(acknowledged) > 100
     known = Counter(record.request_id for record in logged(log))
     assert set(acknowledged) <= set(known)
     assert max(known.values()) == 1
@@ -138,15 +159,14 @@ def test_what_was_acknowledged_survives_a_kill_under_load_and_comes_to_the_lake(
 
 
 def test_a_drain_under_load_answers_all_that_was_accepted(release: Path, log: Path) -> None:
-    with running(release, log) as service:
-        callers = under_load(service, 0.5)
-        began = time.monotonic()
+    environment = {"AUTOTRADER_SERVING__DRAIN_SECONDS": "60"}
+    with running(release, log, environment=environment) as service:
+        callers = under_load(service, 250)
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(10) == 0
-        assert time.monotonic() - began < 5
+        assert service.process.wait(30) == 0
         for caller in callers:
             caller.stop.set()
-            caller.join(15)
+            caller.join(PATIENCE_SECONDS)
     assert sum((c.statuses for c in callers), Counter()).keys() == {200}
     acknowledged = {request_id for caller in callers for request_id in caller.acknowledged}
     assert {record.request_id for record in logged(log)} == acknowledged
@@ -158,19 +178,20 @@ def test_a_slow_body_is_waited_for_within_the_drain_and_not_beyond(release: Path
     head = (
         f"POST /predict HTTP/1.1\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {len(content)}\r\n\r\n"
     ).encode()
-    for patience, whole in ((10, True), (1, False)):
+    for patience, whole in ((60, True), (1, False)):
         environment = {"AUTOTRADER_SERVING__DRAIN_SECONDS": str(patience)}
         with running(release, log, environment=environment) as service:
             host, port = service.url.removeprefix("http://").split(":")
-            with socket.create_connection((host, int(port)), timeout=10) as connection:
+            address = (host, int(port))
+            with socket.create_connection(address, timeout=PATIENCE_SECONDS) as connection:
                 connection.sendall(head + content[:10])
-                time.sleep(0.3)
+                wait_until_under_way(service, 1)
                 service.process.send_signal(signal.SIGTERM)
-                time.sleep(0.5)
+                wait_until(lambda at=address: not accepts(at))  # type: ignore[misc]
                 if whole:
                     connection.sendall(content[10:])
                     assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
-                assert service.process.wait(5) == (0 if whole else 1)
+                assert service.process.wait(30) == (0 if whole else 1)
 
 
 def test_more_than_may_be_under_way_is_shed_and_health_still_answers(release: Path, log: Path) -> None:
@@ -183,11 +204,12 @@ def test_more_than_may_be_under_way_is_shed_and_health_still_answers(release: Pa
         service = stack.enter_context(running(release, log, environment=environment))
         host, port = service.url.removeprefix("http://").split(":")
         slow = [
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=10)) for _ in range(3)
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS))
+            for _ in range(3)
         ]
         for connection in slow:
             connection.sendall(head + content[:10])
-        time.sleep(0.3)
+        wait_until_under_way(service, 3)
         shed = service.predict()
         assert (shed.status_code, shed.headers["retry-after"]) == (503, "1")
         health = service.client.get("/health").json()
@@ -213,10 +235,7 @@ def test_a_full_disk_stops_the_answers_and_an_emptied_one_lets_them_go_on(releas
         resource.prlimit(
             service.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         )
-        deadline = time.monotonic() + 10
-        while service.client.get("/health").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: service.client.get("/health").is_success)
         assert service.predict(request_id="after").status_code == 200
     assert [record.request_id for record in logged(log)] == ["before", "after"]
 
@@ -226,7 +245,7 @@ def start(*words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "autotrader.apps.serving", "--color", "blue", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
         env={**os.environ, "AUTOTRADER_SERVING__TOKEN": TOKEN},
     )
@@ -273,7 +292,7 @@ def test_the_shipping_process_brings_predictions_to_the_lake_until_it_is_told_to
             for number in range(20):
                 assert service.predict(request_id=f"r{number}", ts=[TS + number * 60_000_000]).is_success
             store = PredictionStore(Lake(str(lake)))
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_SECONDS
             day = {"start": datetime(2024, 3, 1, tzinfo=UTC), "end": datetime(2024, 3, 2, tzinfo=UTC)}
             while store.read(**day).height < 20:
                 assert time.monotonic() < deadline
@@ -281,7 +300,7 @@ def test_the_shipping_process_brings_predictions_to_the_lake_until_it_is_told_to
                 time.sleep(0.2)
             service.predict(request_id="last")
             shipping.send_signal(signal.SIGTERM)
-            output, errors = shipping.communicate(timeout=30)
+            output, errors = shipping.communicate(timeout=PATIENCE_SECONDS)
             assert shipping.returncode == 0, errors
             assert json.loads(output)["inserted"] == 21
         finally:

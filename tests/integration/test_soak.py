@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "soak.py"
 
 
@@ -21,7 +21,7 @@ def test_kills_and_faults_lose_nothing_and_change_nothing() -> None:
         [sys.executable, str(SOAK), "--days", "2", "--kills", "12", "--seed", "3"],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=840,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]

@@ -42,6 +42,7 @@ FIRST_EPOCH = 3
 SWITCHES = 100
 PAUSE_SECONDS = 0.05
 CALLERS = 4
+PATIENCE_SECONDS = 60.0
 SERVER = (sys.executable, "-S", str(Path(deployment_server.__file__)))
 
 
@@ -140,7 +141,7 @@ def records(url: str, target: LocalTarget, tmp_path: Path) -> SqlDeploymentRecor
         release = Release("strategy", version, str(folder), "ab" * 32, "balanced-v1")
         endpoint = target.start(color, release)
         records.set_slot(Slot(color, SlotState.READY, version, None, endpoint, "", AT, "test"))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not all(target.health(color).ready for color in Color):
         assert time.monotonic() < deadline, [target.health(color) for color in Color]
         time.sleep(0.02)
@@ -167,7 +168,7 @@ def records(url: str, target: LocalTarget, tmp_path: Path) -> SqlDeploymentRecor
 @pytest.fixture
 async def predictor(records: SqlDeploymentRecords) -> AsyncIterator[RoutedPredictor]:
     async with (
-        PredictionClient(None) as client,
+        PredictionClient(None, timeout_seconds=PATIENCE_SECONDS) as client,
         RoutedPredictor(records, client, SystemWallClock()) as predictor,
     ):
         yield predictor
@@ -231,7 +232,7 @@ async def test_within_a_rollout_each_request_is_answered_by_its_owner_and_paired
         switching = loop.run_in_executor(pool, change_often, url, SWITCHES, PAUSE_SECONDS)
         acted = await ask_meanwhile(predictor, switching)
     require_owners(acted, await switching)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(pairs := records.pairs("r1")) < len(acted):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)

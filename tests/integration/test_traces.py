@@ -61,12 +61,12 @@ async def test_a_prediction_is_traced_through_the_service(tmp_path: Path, collec
     )
     on = {"AUTOTRADER_TRACING__ENDPOINT": collected.url}
     with running(make_release(tmp_path), tmp_path / "log", environment=on) as service:
-        async with PredictionClient(TOKEN, timeout_seconds=5) as client:
+        async with PredictionClient(TOKEN, timeout_seconds=60) as client:
             with tracing.span("bar"):
                 answer = await client.ask(Color.BLUE, service.url, request)
         assert answer.status == 200, answer.reason
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(15) == 0
+        assert service.process.wait(60) == 0
     tracing.flush()
     bar, ask, predict = (collected.one(name) for name in ("bar", "ask", "predict"))
     assert (ask.parent_span_id, predict.parent_span_id) == (bar.span_id, ask.span_id)

@@ -50,6 +50,7 @@ HARNESSES: dict[str, HarnessFactory] = {
     "oanda": oanda.harness,
 }
 CASH = Decimal(100_000)
+PATIENCE_SECONDS = 120
 UP, DOWN, NO = 0.6, -0.6, 0.0
 # In, out, in, out.
 SCRIPT = (UP, NO, NO, DOWN, NO, NO, UP, NO, NO, DOWN, NO, NO, NO)
@@ -271,6 +272,13 @@ async def test_a_clock_that_jumps_against_the_venues_costs_no_order(tmp_path: Pa
         assert world.state.state is TradingState.ACTIVE, world.state.restrictions
 
 
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """By force, if it has not come to its end."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
 async def test_a_trader_killed_in_the_middle_of_an_order_recovers(tmp_path: Path) -> None:
     async with binance.harness(CASH) as venue:
         assert isinstance(venue, BinanceHarness)
@@ -284,18 +292,20 @@ async def test_a_trader_killed_in_the_middle_of_an_order_recovers(tmp_path: Path
         }
         command = [sys.executable, "-m", "tests.integration.trader_child", str(tmp_path), json.dumps(about)]
         # The venue takes the order, and answers long after the trader is dead.
-        venue.exchange.faults.add(Fault(FaultKind.SLOW, path="order.place", seconds=3.0))
+        venue.exchange.faults.add(Fault(FaultKind.SLOW, path="order.place", seconds=10.0))
         first = await asyncio.create_subprocess_exec(*command)
-        async with asyncio.timeout(20):
-            while not [o for o in world.orders() if o.status is OrderStatus.RECORDED]:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not venue.exchange.account.orders:
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        first.kill()
-        await first.wait()
+        await ended(first)
+        assert [order.status for order in world.orders()] == [OrderStatus.RECORDED]
         assert world.state.status is RunStatus.RUNNING
         second = await asyncio.create_subprocess_exec(*command)
-        async with asyncio.timeout(20):
-            assert await second.wait() == 0
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await second.wait() == 0
+        finally:
+            await ended(second)
         await world.require_agreement()
         await world.require_each_order_once()
         assert world.state.state is TradingState.ACTIVE
@@ -323,12 +333,10 @@ async def verb(folder: Path, venue: BinanceHarness, **changed: str) -> tuple[int
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             said, _ = await process.communicate()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await ended(process)
     assert process.returncode is not None
     return process.returncode, said.decode()
 
@@ -387,7 +395,7 @@ async def test_the_first_bar_after_a_weekend_is_the_next_one(tmp_path: Path) -> 
         )
         seen: list[datetime] = []
         try:
-            async with asyncio.timeout(10), contextlib.aclosing(feed.batches()) as batches:
+            async with asyncio.timeout(PATIENCE_SECONDS), contextlib.aclosing(feed.batches()) as batches:
                 async for batch in batches:
                     seen.append(batch.ts)
                     if len(seen) == 8:

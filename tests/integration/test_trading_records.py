@@ -175,21 +175,21 @@ def test_no_token_is_given_out_while_a_change_is_being_written(
     def pause(transaction: Executes, table: sa.Table, values: Sequence[Any]) -> None:
         if table is ORDERS:
             checked.set()
-            assert go.wait(timeout=10)
+            assert go.wait(timeout=60)
         put_values(transaction, table, values)
 
     monkeypatch.setattr("autotrader.db.trading_records.put_values", pause)
     expired = AT + timedelta(minutes=2)
     with ThreadPoolExecutor(2) as pool:
         written = pool.submit(records.write, lease, _change(FIRST, lease))
-        assert checked.wait(timeout=10)
+        assert checked.wait(timeout=60)
         taken = pool.submit(rival.acquire, ACCOUNT, "theirs", now=expired, seconds=60)
         with pytest.raises(TimeoutError):
             taken.result(timeout=0.5)
         assert rival.lease(ACCOUNT) == lease, "a reader is held up by nobody"
         go.set()
-        written.result(timeout=10)
-        newest = taken.result(timeout=10)
+        written.result(timeout=60)
+        newest = taken.result(timeout=60)
     assert newest is not None
     assert newest.token == 2
     assert len(rival.working_orders(ACCOUNT)) == len(INSTRUMENTS)
@@ -212,7 +212,7 @@ def test_the_lease_is_renewed_beside_the_writes(kind: str, tmp_path: Path) -> No
         renewed = pool.submit(renew)
         for _ in range(60):
             records.write(lease, _change(records.state(ACCOUNT) or FIRST, lease))
-        renewed.result(timeout=30)
+        renewed.result(timeout=60)
     state, newest = records.state(ACCOUNT), records.lease(ACCOUNT)
     assert state is not None
     assert newest is not None

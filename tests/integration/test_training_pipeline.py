@@ -85,6 +85,7 @@ def test_the_report_lies_in_mlflow_and_says_simulated(
     answer = httpx.get(
         f"{platform.settings.mlflow_uri}/get-artifact",
         params={"run_uuid": validated["run"]["tracking_run"], "path": "report/report.html"},
+        timeout=60,
         trust_env=False,
     )
     assert answer.status_code == 200

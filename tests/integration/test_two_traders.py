@@ -23,7 +23,7 @@ from autotrader.ports.trading import Page
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 @pytest.fixture

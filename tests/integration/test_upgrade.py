@@ -24,7 +24,7 @@ from autotrader.db.engine import connect, open_database
 from autotrader.db.schema import HEAD, revision
 from tests.services import empty_database
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLACED = {"system_state", "leases"}  # whoever writes replaces their rows; everything else is added to

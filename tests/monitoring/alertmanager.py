@@ -104,7 +104,7 @@ def running(
             env={**os.environ, **(environment or {})},
         )
     try:
-        until(lambda: _answers(ready, process, log), "to answer", seconds=60)
+        until(lambda: _answers(ready, process, log), "to answer", seconds=180)
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 class AtWork:

@@ -98,7 +98,7 @@ class Pipelines:
     def ask_for_backtests(self, count: int) -> list[str]:
         headers = {"Authorization": f"Bearer {self.token}"}
         asked = {"strategy": "buy_and_hold", "instruments": [INSTRUMENT]}
-        with httpx.Client(base_url=self.api_url, headers=headers, trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=self.api_url, headers=headers, trust_env=False, timeout=60) as client:
             answers = [client.post("/jobs/backtest", json=asked) for _ in range(count)]
         return [str(answer.raise_for_status().json()["id"]) for answer in answers]
 
@@ -126,7 +126,7 @@ class Pipelines:
         command = [sys.executable, "-m", "autotrader.continuity", "backup"]
         environment = surroundings(self.environment)
         done = subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0, done.stderr[-2000:]
 

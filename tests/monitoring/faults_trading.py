@@ -31,7 +31,7 @@ class Trading:
         command = [sys.executable, "-m", f"autotrader.apps.trader.{verb}", *words, "--reason", "mended"]
         environment = surroundings({"AUTOTRADER_HOME": str(self.home), "AUTOTRADER_TOKEN": self.token})
         done = subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
 

@@ -29,7 +29,7 @@ from tests.monitoring.alertmanager import until
 from tests.services import free_port
 from tests.serving import TOKEN
 
-START_SECONDS = 60
+START_SECONDS = 180
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -79,7 +79,7 @@ class Part:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
         self.process = None
 
 
@@ -176,7 +176,7 @@ def stop_postgres(url: str) -> None:
         (data,) = connection.execute("SHOW data_directory").fetchone() or ("",)
     pid_file = Path(data, "postmaster.pid")
     os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGINT)
-    until(lambda: not pid_file.exists(), "PostgreSQL to end", seconds=30)
+    until(lambda: not pid_file.exists(), "PostgreSQL to end", seconds=120)
 
 
 def token_of(home: Path, scope: Scope) -> str:
@@ -192,7 +192,7 @@ def token_of(home: Path, scope: Scope) -> str:
 
 def _is_served(port: int, page: str, *, ready: bool = False) -> bool:
     try:
-        status = httpx.get(f"http://127.0.0.1:{port}{page}", timeout=5, trust_env=False).status_code
+        status = httpx.get(f"http://127.0.0.1:{port}{page}", timeout=10, trust_env=False).status_code
     except httpx.TransportError:
         return False
     return status == 200 if ready else status < 500

@@ -23,7 +23,7 @@ def panels_of(folder: Path) -> list[tuple[str, dict[str, Any]]]:
 def empty_queries(folder: Path, prometheus: str) -> dict[str, list[str]]:
     """Titles of the panels with a query that has no number to show, and those queries."""
     found: dict[str, list[str]] = {}
-    with httpx.Client(base_url=prometheus, trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=prometheus, trust_env=False, timeout=60) as client:
         for name, panel in panels_of(folder):
             asked = [target["expr"] for target in panel["targets"]]
             empty = [query for query in asked if not _has_data(client, query)]

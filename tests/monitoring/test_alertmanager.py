@@ -87,12 +87,12 @@ def raised(url: str, *alerts: dict[str, str]) -> None:
         }
         for labels in alerts
     ]
-    httpx.post(f"{url}/api/v2/alerts", json=bodies, timeout=5, trust_env=False).raise_for_status()
+    httpx.post(f"{url}/api/v2/alerts", json=bodies, timeout=60, trust_env=False).raise_for_status()
 
 
 def is_silenced(url: str, labels: dict[str, str]) -> bool | None:
     """None while nobody knows."""
-    found: list[dict[str, Any]] = httpx.get(f"{url}/api/v2/alerts", timeout=5, trust_env=False).json()
+    found: list[dict[str, Any]] = httpx.get(f"{url}/api/v2/alerts", timeout=60, trust_env=False).json()
     for alert in found:
         if labels.items() <= alert["labels"].items() and alert["status"]["state"] != "unprocessed":
             return bool(alert["status"]["inhibitedBy"])
@@ -112,8 +112,8 @@ def test_a_cause_silences_its_consequence_and_nothing_else(
     raised(url, source)
     raised(url, silenced, other)
 
-    until(lambda: is_silenced(url, silenced), f"{silenced} to be silenced", seconds=20)
-    until(lambda: is_silenced(url, other) is False, f"{other} to be told", seconds=20)
+    until(lambda: is_silenced(url, silenced), f"{silenced} to be silenced", seconds=120)
+    until(lambda: is_silenced(url, other) is False, f"{other} to be told", seconds=120)
     assert is_silenced(url, source) is False
 
 
@@ -122,8 +122,8 @@ def test_people_read_the_number_and_the_page_and_the_platform_hears_of_all(
 ) -> None:
     raised(url, {"alertname": "CircuitBreakerTripped"}, {"alertname": "LowWinRate"})
 
-    until(lambda: people.sent_to("/v2/enqueue") and people.sent_to("/slack"), "to be told", seconds=20)
-    until(lambda: len(people.sent_to("/alerts/webhook")) == 2, "the platform to hear of both", seconds=20)
+    until(lambda: people.sent_to("/v2/enqueue") and people.sent_to("/slack"), "to be told", seconds=120)
+    until(lambda: len(people.sent_to("/alerts/webhook")) == 2, "the platform to hear of both", seconds=120)
 
     (page,) = people.sent_to("/v2/enqueue")
     assert (page["event_action"], page["payload"]["severity"]) == ("trigger", "critical")

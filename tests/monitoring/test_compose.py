@@ -178,7 +178,7 @@ def commands_of(service: dict[str, Any]) -> list[list[str]]:
 def said_by(*words: str) -> str:
     environment = {**os.environ, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run(
-        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -47,10 +47,10 @@ class Platform:
         routing = Routing(ready=(ChannelName.ALERTMANAGER,), relay={Severity.CRITICAL: ChannelName.PAGERDUTY})
         self.alerts = SqlAlerts(engine, routing, runbooks="runbooks")
         self.pager = PagerDutyChannel(
-            f"http://127.0.0.1:{watched.people.port}", "key", self.clock, source="tests", timeout_seconds=5
+            f"http://127.0.0.1:{watched.people.port}", "key", self.clock, source="tests", timeout_seconds=60
         )
         self.witnesses = Witnesses(
-            watched.prometheus, watched.alertmanager, timeout_seconds=5, settled=timedelta(seconds=10)
+            watched.prometheus, watched.alertmanager, timeout_seconds=60, settled=timedelta(seconds=10)
         )
         self.ends = LostEnds(self.alerts, self.events, self.witnesses, self.clock)
 
@@ -97,17 +97,17 @@ def say(url: str, labels: dict[str, str], *, over: bool = False) -> None:
     body = {"labels": labels, "annotations": {"summary": f"{labels['alertname']} at 42"}}
     if over:
         body |= {"endsAt": datetime.now(UTC).isoformat()}
-    httpx.post(f"{url}/api/v2/alerts", json=[body], timeout=5, trust_env=False).raise_for_status()
+    httpx.post(f"{url}/api/v2/alerts", json=[body], timeout=60, trust_env=False).raise_for_status()
 
 
 def held(url: str) -> dict[str, list[str]]:
     """By name of each alert that Alertmanager has, what inhibits it."""
-    found: list[dict[str, Any]] = httpx.get(f"{url}/api/v2/alerts", timeout=5, trust_env=False).json()
+    found: list[dict[str, Any]] = httpx.get(f"{url}/api/v2/alerts", timeout=60, trust_env=False).json()
     return {alert["labels"]["alertname"]: alert["status"]["inhibitedBy"] for alert in found}
 
 
 def groups(url: str) -> float:
-    page = httpx.get(f"{url}/metrics", timeout=5, trust_env=False).text
+    page = httpx.get(f"{url}/metrics", timeout=60, trust_env=False).text
     found = re.search(r"^alertmanager_dispatcher_aggregation_groups (\S+)$", page, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
@@ -128,11 +128,12 @@ def test_what_alertmanager_can_no_longer_end_is_ended_by_us_in_the_incident_that
 ) -> None:
     watched, url = platform.watched, platform.watched.alertmanager
     say(url, SLOW)
-    until(lambda: incidents(watched).get("HighErrorRate"), "the pager to be told", seconds=60)
-    until(lambda: watched.state(row("HighErrorRate")), "the platform to be told", seconds=60)
+    until(lambda: incidents(watched).get("HighErrorRate"), "the pager to be told", seconds=180)
+    until(lambda: watched.state(row("HighErrorRate")), "the platform to be told", seconds=180)
     say(url, OUTAGE)
-    until(lambda: held(url).get("HighErrorRate"), "the outage to inhibit it", seconds=60)
-    until(lambda: incidents(watched).get("ServiceDown"), "the outage to be told", seconds=60)
+    until(lambda: held(url).get("HighErrorRate"), "the outage to inhibit it", seconds=180)
+    until(lambda: incidents(watched).get("ServiceDown"), "the outage to be told", seconds=180)
+    until(lambda: watched.state(row("ServiceDown")), "the platform to be told of it", seconds=180)
     platform.hear()
     assert platform.states() == dict.fromkeys(["HighErrorRate", "ServiceDown"], AlertState.OPEN)
     for _ in range(3):
@@ -141,10 +142,10 @@ def test_what_alertmanager_can_no_longer_end_is_ended_by_us_in_the_incident_that
     # As Prometheus does, but that it repeats it for a quarter of an hour.
     before = groups(url)
     say(url, SLOW, over=True)
-    until(lambda: groups(url) < before, "the end to be looked at and forgotten", seconds=90)
+    until(lambda: groups(url) < before, "the end to be looked at and forgotten", seconds=240)
     say(url, OUTAGE, over=True)
-    until(lambda: "resolve" in incidents(watched)["ServiceDown"], "the outage to end", seconds=60)
-    until(lambda: watched.state(row("ServiceDown")) == "resolved", "to hear of it", seconds=60)
+    until(lambda: "resolve" in incidents(watched)["ServiceDown"], "the outage to end", seconds=180)
+    until(lambda: watched.state(row("ServiceDown")) == "resolved", "to hear of it", seconds=180)
     platform.hear()
     assert incidents(watched)["HighErrorRate"] == ["trigger"], "Alertmanager has told nobody"
     assert platform.states() == {"HighErrorRate": AlertState.OPEN, "ServiceDown": AlertState.RESOLVED}
@@ -166,12 +167,12 @@ def test_what_prometheus_fires_is_known_by_what_alertmanager_posts_of_it(tmp_pat
         watched = stack.enter_context(watching(tmp_path, ports))
         forgetful = stack.enter_context(statement())
         api.close()
-        until(lambda: watched.state(row("ServiceDown", service="api")), "its absence to be told", seconds=90)
+        until(lambda: watched.state(row("ServiceDown", service="api")), "its absence to be told", seconds=240)
         # An Alertmanager that lost what it was told: Prometheus has it still.
         settled = timedelta(seconds=10)
-        witnesses = Witnesses(watched.prometheus, forgetful.url, timeout_seconds=5, settled=settled)
+        witnesses = Witnesses(watched.prometheus, forgetful.url, timeout_seconds=60, settled=settled)
         stack.callback(witnesses.close)
-        until(lambda: "ServiceDown" in _known_of(watched, witnesses), "it to be known", seconds=60)
+        until(lambda: "ServiceDown" in _known_of(watched, witnesses), "it to be known", seconds=180)
 
 
 def _known_of(watched: Watched, witnesses: Witnesses) -> set[str]:

@@ -24,7 +24,7 @@ from tests.monitoring.watched import Watched, watching
 from tests.services import free_port
 from tests.unit.monitoring.live import Live, make_reference
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 
 @contextlib.contextmanager

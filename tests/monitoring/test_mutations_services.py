@@ -18,7 +18,7 @@ from tests.monitoring.watched import Watched, row, watching
 from tests.services import free_port, postgres
 from tests.serving import make_release
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 
 @dataclass

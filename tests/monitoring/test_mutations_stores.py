@@ -13,7 +13,7 @@ from tests.monitoring.parts import celery_worker, debian, of_platform, redis_ser
 from tests.monitoring.watched import Watched, watching
 from tests.services import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from tests.monitoring.parts import of_platform, token_of, trader
 from tests.monitoring.watched import Watched, watching
 from tests.services import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from tests.services import free_port
 P = TypeVar("P")
 Labels = Mapping[str, str]
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 OURS = ("prediction", "api", "trader", "exporter")  # jobs whose targets have a label `service`
 READ_SECONDS = 2  # a page of a busy process may take one
 JUDGE_SECONDS = 1
@@ -153,7 +153,7 @@ class Watched:
     @staticmethod
     def _asked(url: str, query: Labels | None = None) -> Any:
         """Its answer, without what an error leaves out."""
-        answer = httpx.get(url, params=query, timeout=10, trust_env=False).json()
+        answer = httpx.get(url, params=query, timeout=60, trust_env=False).json()
         return {"data": {}, **answer} if isinstance(answer, dict) else answer
 
 
@@ -189,7 +189,7 @@ def watching(folder: Path, ports: Mapping[str, int], **monitoring: Any) -> Itera
         ]
         stack.enter_context(running(command, folder / "prometheus.log", f"{prometheus}/-/ready"))
         found = Watched(prometheus, url, people)
-        until(lambda: _all_up(found, len(ports)), f"pages of {', '.join(ports)} to be read", seconds=60)
+        until(lambda: _all_up(found, len(ports)), f"pages of {', '.join(ports)} to be read", seconds=180)
         yield found
 
 

@@ -116,7 +116,7 @@ def postgres_down(stack: Stack) -> Iterator[None]:
 def postgres_answers(stack: Stack) -> bool:
     with (
         suppress(psycopg.OperationalError),
-        psycopg.connect(stack.environment["DATABASE"], connect_timeout=2) as connection,
+        psycopg.connect(stack.environment["DATABASE"], connect_timeout=10) as connection,
     ):
         return connection.execute("SELECT 1").fetchone() == (1,)
     return False

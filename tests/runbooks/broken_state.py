@@ -43,7 +43,7 @@ def failing_model(stack: Stack) -> Iterator[Words]:
         yield words
     finally:
         over.set()
-        caller.join(timeout=30)
+        caller.join(timeout=60)
         with suppress(psutil.NoSuchProcess):
             process.rlimit(psutil.RLIMIT_FSIZE, limits)
 
@@ -52,7 +52,7 @@ def _ask_until(stack: Stack, color: str, asked: bytes, over: threading.Event) ->
     url = f"http://127.0.0.1:{stack.environment[f'AUTOTRADER_SERVING__{color.upper()}_PORT']}"
     token = (stack.home / "serving.token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30) as client:
         while not over.wait(0.2):
             with suppress(httpx.TransportError):
                 client.post("/predict", content=asked)

@@ -34,7 +34,7 @@ from autotrader.ports.tokens import Scope
 from tests.monitoring.parts import Part, redis_server, stop_postgres
 from tests.runbooks.shell import ROOT
 from tests.scripts.balancer import REGION, make_balancer
-from tests.services import AWS_ENVIRONMENT, free_port, local_aws, postgres
+from tests.services import AWS_ENVIRONMENT, UNSCHEDULED, free_port, local_aws, postgres
 
 SMALL = {
     "MARKET_SOURCE": "simulated",
@@ -53,7 +53,7 @@ PORTS = (
     "MONITORING__PROMETHEUS_PORT",
     "MONITORING__ALERTMANAGER_PORT",
 )
-START_SECONDS = 600
+START_SECONDS = 900
 # The stand-in's clock stands still: after two minutes a trader misses bars, and a page takes its time, too.
 FRESH_SECONDS = 40
 APPROVER = "olga"
@@ -99,7 +99,7 @@ class Stack:
             found = call()
         return command.to_plain(found.data if isinstance(found, command.Result) else found)
 
-    def autotrader(self, *words: str, code: int | None = 0, seconds: float = 120) -> str:
+    def autotrader(self, *words: str, code: int | None = 0, seconds: float = 300) -> str:
         """Run a verb in a process of its own; returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "autotrader.cli", *words],
@@ -149,7 +149,7 @@ class Stack:
     def stop_trader(self) -> None:
         if self._trader is not None:
             self._trader.send_signal(signal.SIGTERM)
-            self._trader.wait(timeout=30)
+            self._trader.wait(timeout=120)
             self._trader = None
 
     def halt(self) -> None:
@@ -176,7 +176,7 @@ class Stack:
         return rows
 
 
-def until(holds: Callable[[], object], what: str, *, seconds: float = 90) -> None:
+def until(holds: Callable[[], object], what: str, *, seconds: float = 240) -> None:
     """Wait for it; fails with what was waited for."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -194,9 +194,10 @@ def running(folder: Path) -> Iterator[Stack]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTOTRADER_")}
     environment |= {f"AUTOTRADER_{name}": value for name, value in values.items()}
     environment |= {
+        **UNSCHEDULED,
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
-        "PGCONNECT_TIMEOUT": "10",
+        "PGCONNECT_TIMEOUT": "60",
         "AUTOTRADER_PYTHON": sys.executable,
     }
     made = Stack(folder, environment)
@@ -226,14 +227,14 @@ def watching(made: Stack) -> Iterator[None]:
     monitoring = [str(ROOT / "scripts/monitoring.sh")]
     plain: dict[str, Any] = {"cwd": ROOT, "env": made.environment, "check": True, "capture_output": True}
     try:
-        subprocess.run([*monitoring, "start", "--native"], timeout=120, **plain)
+        subprocess.run([*monitoring, "start", "--native"], timeout=300, **plain)
         path = made.home / "monitoring/prometheus/prometheus.yml"
         path.write_text(re.sub(r'scrape_(interval|timeout): "\d+s"', r'scrape_\1: "2s"', path.read_text()))
         pid, _ = (made.home / "monitoring/run/prometheus").read_text().split()
         os.kill(int(pid), signal.SIGHUP)
         yield
     finally:
-        subprocess.run([*monitoring, "stop", "--native"], timeout=60, **plain)
+        subprocess.run([*monitoring, "stop", "--native"], timeout=300, **plain)
 
 
 def aws_of(url: str) -> Mapping[str, str]:

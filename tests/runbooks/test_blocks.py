@@ -19,7 +19,7 @@ from tests.runbooks.shell import ROOT, Shell
 from tests.runbooks.stack import Stack, running, until
 from tests.runbooks.versions import Words, a_candidate, one_before
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
 PAGES = {page.path.as_posix(): page for page in read_pages(ROOT / FOLDER)}
 DIAGNOSIS = "Diagnosis"

@@ -30,7 +30,7 @@ def with_credentials(patch: pytest.MonkeyPatch) -> None:
         patch.setenv(name, value)
 
 
-def aws_settings(url: str, *, attempts: int = 2, timeout_seconds: float = 10) -> AwsSettings:
+def aws_settings(url: str, *, attempts: int = 2, timeout_seconds: float = 60) -> AwsSettings:
     return AwsSettings(region=REGION, endpoint_url=url, attempts=attempts, timeout_seconds=timeout_seconds)
 
 

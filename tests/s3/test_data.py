@@ -28,7 +28,7 @@ from tests.services import AWS_ENVIRONMENT, fresh_database, mlflow_server
 from tests.unit.data.test_commands import Registry
 from tests.unit.pipelines.platform import NOW, Platform
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 BTC = InstrumentId(Venue.BINANCE, "BTCUSDT")

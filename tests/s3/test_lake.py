@@ -28,7 +28,7 @@ from tests.services import free_port, set_faults
 from tests.unit.data.frames import FETCHED, MINUTE, START, page, stored_bars
 from tests.unit.data.kills import finished, finished_in_all, folders_and_lines, killed_at_lines
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("KILLS", "8"))  # how many moments, spread over the whole of a load
 
@@ -130,7 +130,7 @@ def test_a_slow_store_is_given_up_after_the_settings_patience(root: ObjectPath, 
 
 
 def test_a_commit_whose_answer_was_lost_is_found_made(root: ObjectPath, url: str) -> None:
-    table = Lake(in_bucket(url, root.bucket.name, attempts=1, timeout_seconds=5)).table("bars", BARS)
+    table = Lake(in_bucket(url, root.bucket.name, attempts=1)).table("bars", BARS)
     table.upsert([stored_bars()], commit_key="a")
     set_faults(url, {"action": "PutObject", "kind": "lost", "after": 1})
     with pytest.raises(Unreachable, match="did not answer"):
@@ -189,7 +189,7 @@ def test_more_than_a_page_of_names_is_listed_and_deleted(root: ObjectPath) -> No
 def store_in(folder: Path) -> BarStore:
     """The tables that the file in the folder names: work of other processes is told a folder alone."""
     url, name = (folder / "bucket").read_text().split()
-    place = in_bucket(url, name, "lake", timeout_seconds=60)
+    place = in_bucket(url, name, "lake")
     return BarStore(Lake(place), InMemoryHolds())
 
 

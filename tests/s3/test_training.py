@@ -25,7 +25,7 @@ from tests.integration.pipeline_child import LOG_FILE, Nursery
 from tests.s3.buckets import REGION, in_bucket, new_bucket
 from tests.services import AWS_ENVIRONMENT, empty_database, mlflow_server
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 END = datetime(2024, 3, 1, tzinfo=UTC)
 DAYS = 6

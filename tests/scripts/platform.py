@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from autotrader.deployment import requests
 from autotrader.deployment.controller import Controller, StageResult
 from autotrader.deployment.projection import Projection
 from autotrader.deployment.switching import Switching, scope_of
+from autotrader.domain.errors import Unreachable
 from autotrader.domain.rollout import DIRECT, Color, Outcome, Profile, Stage
 from autotrader.ports.deployment import Release, Rollout, Slot, SlotState
 from autotrader.ports.registry import Alias, ModelStatus
@@ -41,6 +43,7 @@ STRATEGY = "autotrader-strategy"
 SERVER = (sys.executable, "-S", str(Path(deployment_server.__file__)))
 PASSED = StageResult(Outcome.PASS, "all good")
 TICK_SECONDS = 0.05
+START_SECONDS = 60
 
 
 def run_script(
@@ -144,6 +147,11 @@ class Platform:
             self.work.start(color, version)
             self._make_live(version)
         self._projection().converge(now=True)
+        # What is recorded as ready is: one that is still starting would be waited for by a controller.
+        deadline = time.monotonic() + START_SECONDS
+        while not all(self.target.health(color).ready for color in Color):
+            assert time.monotonic() < deadline, [self.target.health(color) for color in Color]
+            time.sleep(TICK_SECONDS)
 
     def begin(
         self, version: str, profile: Profile = DIRECT, goal: Stage = Stage.FINALIZE, **more: object
@@ -190,7 +198,8 @@ class Platform:
 
         def work() -> None:
             while not stop.is_set():
-                controller.tick()
+                with contextlib.suppress(Unreachable):  # as its process does
+                    controller.tick()
                 stop.wait(TICK_SECONDS)
 
         thread = threading.Thread(target=work)
@@ -252,6 +261,19 @@ if [ {when} = before ]; then {kill}; exit 1; fi
 code=$?
 {kill}
 exit $code
+"""
+    )
+    path.chmod(0o755)
+    return path
+
+
+def waiting_python(folder: Path, module: str, go_on: Path) -> Path:
+    """A Python that waits for that file before it runs this module."""
+    path = folder / f"python-waiting-{module}"
+    path.write_text(
+        f"""#!/usr/bin/env bash
+if [ "$2" = {module} ]; then until [ -e {go_on} ]; do sleep 0.1; done; fi
+exec {sys.executable} "$@"
 """
     )
     path.chmod(0o755)

@@ -30,7 +30,7 @@ from tests.s3.buckets import REGION, new_bucket, with_credentials
 from tests.scripts.platform import killing_python, operations, run_script
 from tests.services import AWS_ENVIRONMENT, fresh_database, local_aws
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 DAY = datetime(2024, 2, 1, tzinfo=UTC)
 BARS = 240  # of each day and instrument

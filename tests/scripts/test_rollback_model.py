@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,16 @@ import pytest
 from autotrader.domain.rollout import FAST, Color, Stage
 from autotrader.ports.events import EventType
 from tests.fakes.mlflow_server import Refusal
-from tests.scripts.platform import Platform, killing_python, operations, platform, run_script
+from tests.scripts.platform import (
+    Platform,
+    killing_python,
+    operations,
+    platform,
+    run_script,
+    waiting_python,
+)
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 AUTO = "rollback_model_auto.sh"
 MANUAL = "rollback_model_manual.sh"
@@ -174,9 +181,13 @@ def test_a_registry_that_is_down_is_pending_and_shown_later(stage: Platform) -> 
     require_left(stage)
 
 
-def test_started_twice_the_second_is_refused_and_told_who_is_at_work(stage: Platform) -> None:
-    with ThreadPoolExecutor() as pool:  # no controller: each waits for one once traffic is back
-        asked = [pool.submit(run_script, AUTO, "v1.1.0", "dev", *WHY) for _ in range(2)]
+def test_started_twice_the_second_is_refused_and_told_who_is_at_work(stage: Platform, tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    python = {"AUTOTRADER_PYTHON": str(waiting_python(tmp_path, "autotrader.deployment.blue_green", go_on))}
+    with ThreadPoolExecutor() as pool:  # the first is at work, its traffic back, until the second was told
+        asked = [pool.submit(run_script, AUTO, "v1.1.0", "dev", *WHY, environment=python) for _ in range(2)]
+        wait(asked, return_when=FIRST_COMPLETED)
+        go_on.touch()
         done = [future.result() for future in asked]
     refused = [one for one in done if one.returncode == 4]
     assert len(refused) == 1, [one.stderr for one in done]

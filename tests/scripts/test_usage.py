@@ -115,7 +115,7 @@ def test_an_unset_variable_ends_a_script_and_an_empty_one_never_reaches_aws(tmp_
     ):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", libraries + call],
-            capture_output=True, text=True, check=False, timeout=10,
+            capture_output=True, text=True, check=False, timeout=60,
             env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         )  # fmt: skip
         assert done.returncode != 0, call

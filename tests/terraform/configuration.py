@@ -102,7 +102,7 @@ def terraform(folder: Path, *words: str) -> str:
         del environment["TF_CLI_CONFIG_FILE"]
     done = subprocess.run(
         ["terraform", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False,
-        timeout=120,
+        timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -231,6 +231,6 @@ def test_prometheus_and_alertmanager_understand_them(rendered: Rendered, tmp_pat
     for words in (["promtool", "check", "config"], ["amtool", "check-config"]):
         name = "prometheus" if words[0] == "promtool" else "alertmanager"
         done = subprocess.run(
-            [*words, folder / f"{name}.yml"], capture_output=True, text=True, check=False, timeout=60
+            [*words, folder / f"{name}.yml"], capture_output=True, text=True, check=False, timeout=240
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -46,7 +46,7 @@ pytestmark = [
 def check(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ROOT / "scripts/infra-check.sh", *map(str, words)],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=240,
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=1000,
     )  # fmt: skip
 
 
@@ -101,6 +101,7 @@ def test_a_configuration_file_that_is_named_and_missing_does_not_matter(folder: 
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1200)
 def test_a_policy_that_allows_everything_fails(folder: Path) -> None:
     (folder / "modules/names/main.tf").write_text(OPEN_POLICY)
     done = check("--folder", folder, "security")
@@ -110,6 +111,7 @@ def test_a_policy_that_allows_everything_fails(folder: Path) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1200)
 def test_what_is_not_settled_by_an_apply_and_what_is_called_otherwise_fails(folder: Path) -> None:
     changing = 'resource "terraform_data" "now" {\n  input = timestamp()\n}\n'
     (folder / "main.tf").write_text(VARIABLES + changing)

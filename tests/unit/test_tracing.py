@@ -19,7 +19,8 @@ from tests.fakes.otlp_collector import Collected, collecting
 
 
 @pytest.fixture
-def collected() -> Iterator[Collected]:
+def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
+    monkeypatch.setattr(tracing, "EXPORT_SECONDS", 60.0)  # spans that it has not sent by then are lost
     with collecting() as collector:
         tracing.turn_on(collector.url, service="tests")
         try:

@@ -15,7 +15,6 @@ import contextlib
 import http
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from tests.services import free_port
 
 LOOK_SECONDS = 0.2
 # Between a target's removal from the load balancer and its end.
@@ -124,7 +125,7 @@ class Task:
             if str(container["image"]).endswith(":missing"):
                 self.reasons[container["name"]] = "CannotPullContainerError: manifest not found"
                 return self._fail("TaskFailedToStart", "CannotPullContainerError: pull image manifest")
-        self.port = _free_port()
+        self.port = free_port()
         awaited = {
             d["containerName"]
             for c in containers
@@ -353,7 +354,7 @@ class RunningTasks:
                 "target": task.target,
                 "port": task.port,
                 "folder": str(task.folder),
-                "pids": {name: p.pid for name, p in task.processes.items() if p.poll() is None},
+                "pids": {name: p.pid for name, p in list(task.processes.items()) if p.poll() is None},
             }
             for s in self._all()
             for task in s.tasks
@@ -406,9 +407,3 @@ def _is_well(port: int) -> bool:
         return False
     finally:
         asking.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HERE, 0))
-        return int(probe.getsockname()[1])

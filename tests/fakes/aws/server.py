@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -127,11 +128,14 @@ class Faulty:
 
 
 def serve(port: int) -> None:
-    """Answer on loopback until the process is ended."""
+    """Answer on loopback until the process is ended; prints the port, of which 0 takes a free one."""
     terraform_gaps.patch()
     recovery_points.patch()
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     application: Any = Faulty(DomainDispatcherApplication(create_backend_app), Faults())
-    make_server("127.0.0.1", port, application, threaded=True).serve_forever()
+    server = make_server("127.0.0.1", port, application, threaded=True)
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()

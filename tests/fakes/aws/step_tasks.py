@@ -2,7 +2,8 @@
 
 RunTask really runs the container's command, as a process with this interpreter, and DescribeTasks tells
 what became of it. `POST /_step_tasks` with a JSON list of plans says which tasks end otherwise; `GET`
-lists all tasks. A plan names a step (`*` is any), how often (`times`, 1), and an `end`:
+lists all tasks, with how often DescribeTasks was asked for each. A plan names a step (`*` is any), how
+often (`times`, 1), and an `end`:
 
 - `no_room`: RunTask answers with a failure and starts nothing;
 - `cannot_start`: stops before its container began, with `reason`;
@@ -72,6 +73,7 @@ class Task:
     created: float = field(default_factory=time.time)
     started: float | None = None
     ended: tuple[str, str, str | None] | None = None
+    looks: int = 0
 
     @property
     def command(self) -> list[str]:
@@ -205,6 +207,9 @@ class StepTasks:
 
     def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
         asked = request["tasks"]
+        for arn in asked:
+            if arn in self._tasks:
+                self._tasks[arn].looks += 1
         return {
             "tasks": [self._tasks[arn].described() for arn in asked if arn in self._tasks],
             "failures": [{"arn": arn, "reason": "MISSING"} for arn in asked if arn not in self._tasks],
@@ -226,7 +231,7 @@ class StepTasks:
             if environ["REQUEST_METHOD"] == "POST":
                 asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
                 self._plans = [Plan(**plan) for plan in asked]
-            told = [task.described() for task in self._tasks.values()]
+            told = [{**task.described(), "looks": task.looks} for task in self._tasks.values()]
         start_response("200 OK", [("Content-Type", "application/json")])
         return [json.dumps(told).encode()]
 

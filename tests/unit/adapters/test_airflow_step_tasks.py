@@ -47,6 +47,7 @@ CLUSTER = StepCluster(
 ASKER = Asker("backtest", "manual__2024-03-01T00:00:00+00:00", "run_backtest", -1, 1)
 ALERT = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "error": "no answer"}
 STEP = "alerts.task_failed"
+PLAIN = {"timeout": 60, "trust_env": False, "verify": False}
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +68,15 @@ def tasks(url: str, monkeypatch: pytest.MonkeyPatch) -> StepTasks:
     s3 = boto3.client("s3")
     if not s3.list_buckets()["Buckets"]:
         s3.create_bucket(Bucket="acme-airflow", CreateBucketConfiguration=where)
-    return StepTasks(CLUSTER, timeout_seconds=2)
+    return StepTasks(CLUSTER, timeout_seconds=30)
 
 
 def plan(url: str, *plans: Mapping[str, object]) -> None:
-    httpx.post(f"{url}/_step_tasks", json=list(plans), trust_env=False).raise_for_status()
+    httpx.post(f"{url}/_step_tasks", json=list(plans), **PLAIN).raise_for_status()
 
 
 def seen(url: str, started_by: str) -> list[dict[str, Any]]:
-    told: list[dict[str, Any]] = httpx.get(f"{url}/_step_tasks", trust_env=False).json()
+    told: list[dict[str, Any]] = httpx.get(f"{url}/_step_tasks", **PLAIN).json()
     return [task for task in told if started_by in task["startedBy"]]
 
 
@@ -84,9 +85,9 @@ def asker(request: pytest.FixtureRequest) -> Asker:
     return replace(ASKER, task_id=f"test_{zlib.crc32(request.node.name.encode())}")
 
 
-def outcome_of(tasks: StepTasks, started: StartedStep, *, start_seconds: float = 30) -> dict[str, Any]:
+def outcome_of(tasks: StepTasks, started: StartedStep, *, start_seconds: float = 250) -> dict[str, Any]:
     watch = Watch(tasks, started, start_seconds=start_seconds)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while (outcome := watch.look()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)

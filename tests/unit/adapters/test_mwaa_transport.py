@@ -46,7 +46,7 @@ def settings_of(url: str, environment: str = "autotrader-dev") -> Settings:
 
 @pytest.fixture
 def api(mwaa: StandInMwaa) -> Iterator[AirflowApi]:
-    with serve(mwaa) as url, airflow_of(settings_of(url), timeout_seconds=5) as client:
+    with serve(mwaa) as url, airflow_of(settings_of(url), timeout_seconds=60) as client:
         yield client
 
 

@@ -27,11 +27,17 @@ REQUEST = PredictionRequest(
     rows=((0.5, 1.0), (0.125, -1.0)),
 )
 PROBABILITIES = ((0.5, 0.25, 0.25), (0.125, 0.25, 0.625))
-TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS, VERY_SLOW = 1.0, {"delay_seconds": 60}
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[PredictionClient]:
+    async with PredictionClient("secret", timeout_seconds=60.0) as client:
+        yield client
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[PredictionClient]:
     async with PredictionClient("secret", timeout_seconds=TIMEOUT_SECONDS) as client:
         yield client
 
@@ -42,7 +48,7 @@ async def test_a_prediction_comes_with_its_version_and_time(client: PredictionCl
     assert (answer.status, answer.version, answer.reason) == (200, "v1.0.0", "")
     assert answer.probabilities == PROBABILITIES
     assert answer.score == 0.5
-    assert 0 < answer.seconds < TIMEOUT_SECONDS
+    assert 0 < answer.seconds < 60
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,6 @@ async def test_a_prediction_comes_with_its_version_and_time(client: PredictionCl
     [
         ({"token": "another"}, 401, "unauthorised"),
         ({"status": 500}, 500, "was a fault"),
-        ({"delay_seconds": 5}, 0, "in time"),
         ({"garbage": "<html>"}, 0, "<html>"),
         ({"garbage": "[1, 2]"}, 0, "expected a prediction"),
         ({"garbage": '{"request_id": "q1"}'}, 0, "expected a prediction"),
@@ -65,8 +70,14 @@ async def test_anything_but_a_prediction_is_an_answer_without_one(
     assert answer.status == status
     assert reason in answer.reason
     assert (answer.probabilities, answer.score, answer.version) == (None, None, None)
-    if "delay_seconds" in behaviour:
-        assert answer.seconds == pytest.approx(TIMEOUT_SECONDS, abs=0.5)
+
+
+async def test_what_does_not_answer_in_time_is_given_up(impatient: PredictionClient, tmp_path: Path) -> None:
+    async with serve("blue", tmp_path, **VERY_SLOW) as endpoint:
+        answer = await impatient.ask(Color.BLUE, endpoint, REQUEST)
+    assert (answer.status, answer.probabilities, answer.score, answer.version) == (0, None, None, None)
+    assert "in time" in answer.reason
+    assert TIMEOUT_SECONDS <= answer.seconds < 30
 
 
 @pytest.mark.parametrize(
@@ -147,14 +158,13 @@ async def test_where_nothing_was_live_the_candidate_is_asked_alone(
 
 
 async def test_a_slow_colour_does_not_slow_the_measured_time_of_the_other(
-    client: PredictionClient, tmp_path: Path
+    impatient: PredictionClient, tmp_path: Path
 ) -> None:
     async with (
-        serve("blue", tmp_path / "b", delay_seconds=9) as blue,
+        serve("blue", tmp_path / "b", **VERY_SLOW) as blue,
         serve("green", tmp_path / "g") as green,
     ):
         endpoints = {Color.BLUE: blue, Color.GREEN: green}
-        pair = await PairAsker(client).ask(REQUEST, candidate=Color.GREEN, endpoints=endpoints)
+        pair = await PairAsker(impatient).ask(REQUEST, candidate=Color.GREEN, endpoints=endpoints)
     assert pair.stable_status == 0
-    assert pair.stable_seconds == pytest.approx(TIMEOUT_SECONDS, abs=0.5)
-    assert pair.candidate_seconds < TIMEOUT_SECONDS
+    assert pair.candidate_seconds < TIMEOUT_SECONDS <= (pair.stable_seconds or 0) < 30

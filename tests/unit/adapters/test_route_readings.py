@@ -16,7 +16,7 @@ from autotrader.ports.deployment import Route, Routing
 from tests.fakes.deployment import InMemoryDeploymentRecords
 
 NAMES = [f"binance:C{n}USDT" for n in range(10)]
-WAIT = 5.0
+WAIT = 60.0
 
 
 @dataclass

@@ -117,7 +117,7 @@ def test_an_alertmanager_is_reminded_of_what_is_live(capsys: pytest.CaptureFixtu
     run(capsys, "alerts", "deliver", "--once")
     container = Container(load_settings())
     with receiver() as alertmanager:
-        channel = AlertmanagerChannel(alertmanager.url, container.wall_clock, timeout_seconds=5)
+        channel = AlertmanagerChannel(alertmanager.url, container.wall_clock, timeout_seconds=60)
         keep_alive(container.alerts, channel, "runbooks", container.wall_clock)
         ends = {a["labels"]["fingerprint"]: a["endsAt"] for a in alertmanager.alerts().values()}
         now = container.wall_clock.now()

@@ -39,7 +39,7 @@ class World:
         engine = open_database(url)
         self.events = SqlEventLog(engine)
         self.alerts = SqlAlerts(engine, Routing(), runbooks="runbooks")
-        self.witnesses = Witnesses(said.url, f"{said.url}/", timeout_seconds=5)
+        self.witnesses = Witnesses(said.url, f"{said.url}/", timeout_seconds=60)
         self.ends = self.started()
 
     def started(self) -> LostEnds:
@@ -158,7 +158,7 @@ def test_nothing_ends_while_one_of_them_does_not_answer(
 def test_nothing_ends_where_nobody_listens_or_somebody_else_does(world: World) -> None:
     world.tell()
     for url in ("http://127.0.0.1:1", f"{world.said.url}/elsewhere"):
-        witnesses = Witnesses(url, url, timeout_seconds=5)
+        witnesses = Witnesses(url, url, timeout_seconds=60)
         with pytest.raises((Unreachable, Rejected), match="Alertmanager"):
             LostEnds(world.alerts, world.events, witnesses, world.clock).look()
         witnesses.close()

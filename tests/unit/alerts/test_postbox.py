@@ -149,7 +149,7 @@ def test_two_that_deliver_at_once_send_each_letter_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     assert len(server.delivered) == 4
     assert len(names(tmp_path / "sent")) == 4
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.fakes.binance_account import KEY, SECRET, BinanceAccount
 from tests.fakes.http_server import Handler, listening
 from tests.fakes.market_data import InMemorySource
 from tests.fakes.oanda_server import OandaServer
+from tests.services import free_port
 
 State = CredentialState
 
@@ -273,10 +273,8 @@ def test_an_mlflow_server_is_fine_or_wrong_as_it_answers(status: int, state: Sta
 
 
 def test_an_absent_mlflow_server_is_unreachable() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    assert asyncio.run(MlflowCredential(f"http://127.0.0.1:{port}").verify()).state is State.UNREACHABLE
+    url = f"http://127.0.0.1:{free_port()}"
+    assert asyncio.run(MlflowCredential(url).verify()).state is State.UNREACHABLE
 
 
 def test_the_fake_checks_keep_the_port() -> None:

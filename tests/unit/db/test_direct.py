@@ -133,7 +133,7 @@ def test_a_connection_that_the_server_ended_is_replaced(tmp_path: Path) -> None:
 
         def end(backend: int) -> None:
             with psycopg.connect(url, autocommit=True) as administrator:
-                administrator.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+                administrator.execute("SELECT pg_terminate_backend(%s, 60000)", (backend,))
 
         first = session()
         assert session() == first, "one of the pool's"

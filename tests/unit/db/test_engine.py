@@ -117,7 +117,7 @@ def test_a_new_sqlite_database_is_waited_for_while_another_process_prepares_it(t
         with pytest.raises(TimeoutError):
             opened.result(timeout=0.3)
         other.execute("COMMIT")
-        assert revision(opened.result(timeout=30)) == HEAD
+        assert revision(opened.result(timeout=120)) == HEAD
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_lock_that_becomes_free_in_time_is_taken(url: str) -> None:
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
-    with exclusive(connect(url), "registry", wait_seconds=10):
+    with exclusive(connect(url), "registry", wait_seconds=60):
         order.append("second")
     thread.join()
     assert order == ["first", "second"]
@@ -67,7 +67,7 @@ def test_a_lock_ends_when_its_work_fails(url: str) -> None:
 @pytest.mark.integration
 def test_a_lock_ends_with_a_process_that_is_killed(url: str) -> None:
     assert run_killed(_hold_and_die, url)
-    with exclusive(connect(url), "registry", wait_seconds=5):
+    with exclusive(connect(url), "registry", wait_seconds=60):
         pass
 
 

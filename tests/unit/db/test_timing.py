@@ -20,4 +20,4 @@ def test_each_statement_is_told_once_and_values_are_no_labels(tmp_path: Path) ->
         connection.execute(sa.text("SELECT 1"))
         connection.execute(sa.text("/* a remark */ PRAGMA user_version"))
     assert [operation for operation, _ in told] == ["select", "other"]
-    assert all(0 <= seconds < 5 for _, seconds in told)
+    assert all(0 <= seconds < 60 for _, seconds in told)

@@ -185,13 +185,13 @@ def test_following_shows_tasks_that_begin_meanwhile(home: Path, monkeypatch: pyt
 
 
 def test_logs_of_all_processes_are_in_order_of_time_and_filtered(home: Path) -> None:
-    write(home, "api", said("info", "second", ago=timedelta(minutes=5)), said("error", "fourth"))
-    write(home, "exporter", said("info", "first", ago=timedelta(minutes=9)),
-          said("warning", "third", ago=timedelta(minutes=1)))  # fmt: skip
+    write(home, "api", said("info", "second", ago=timedelta(hours=5)), said("error", "fourth"))
+    write(home, "exporter", said("info", "first", ago=timedelta(hours=9)),
+          said("warning", "third", ago=timedelta(hours=1)))  # fmt: skip
     assert [line.split()[-1] for line in shown().splitlines()] == ["first", "second", "third", "fourth"]
     assert [line.split()[-1] for line in shown(level=LevelName.WARNING).splitlines()] == ["third", "fourth"]
     assert [line.split()[-1] for line in shown(service="api").splitlines()] == ["second", "fourth"]
-    assert [line.split()[-1] for line in shown(since="2m").splitlines()] == ["third", "fourth"]
+    assert [line.split()[-1] for line in shown(since="2h").splitlines()] == ["third", "fourth"]
     assert [line.split()[-1] for line in shown(lines=1).splitlines()] == ["fourth"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,11 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autotrader.adapters.processes import ProcessSpec, ProcessTable
 from autotrader.config.settings import load_settings
+from autotrader.diagnosis import pages
 from autotrader.diagnosis import performance as measuring
 from autotrader.diagnosis.metrics import Subject, metrics
 from autotrader.diagnosis.pages import latencies, read_page
 from autotrader.diagnosis.performance import performance
 from autotrader.domain.errors import ExitCode
+from autotrader.domain.thresholds import READINESS
 from tests.fakes.http_server import Handler, listening
 from tests.services import free_port
 
@@ -55,6 +58,7 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SERVING__BLUE", "SERVING__GREEN", "API_", "TRADING__METRICS", "MONITORING__EXPORTER",
                  "AIRFLOW_"):  # fmt: skip
         monkeypatch.setenv(f"AUTOTRADER_{name}_PORT", str(free_port()))
+    monkeypatch.setattr(pages, "READINESS", replace(READINESS, answer_seconds=60.0))
 
 
 def test_percentiles_are_those_that_prometheus_gives() -> None:

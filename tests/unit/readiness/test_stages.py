@@ -7,14 +7,17 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from autotrader.config.settings import Environment, Settings, load_settings
+from autotrader.db.check_connections import DatabaseReport
 from autotrader.db.engine import open_database
 from autotrader.db.schema import HEAD
 from autotrader.domain.errors import ExitCode, Unreachable
-from autotrader.readiness import database
+from autotrader.readiness import database, stages
 from autotrader.readiness.check import check
 from autotrader.readiness.findings import Finding, State, failed, not_applicable, ok, warning, worst
 from autotrader.readiness.stages import STAGES, Stage, StageName, run
@@ -41,14 +44,25 @@ def test_a_stage_is_as_bad_as_its_worst_finding() -> None:
     assert worst([]) is State.NOT_APPLICABLE
 
 
-def test_what_hangs_fails_after_its_patience_and_what_was_found_before_counts() -> None:
-    for_ever = threading.Event()
+def test_what_hangs_fails_after_its_patience_and_what_was_found_before_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hangs, for_ever = threading.Event(), threading.Event()
+
+    class Patient(threading.Thread):
+        """Is lost patience with once it hangs: a busy machine may take long to begin it."""
+
+        def join(self, timeout: float | None = None) -> None:
+            assert hangs.wait(60)
+            super().join(timeout)
 
     def look() -> Iterator[Finding]:
         yield ok("first", "1 of 1")
-        for_ever.wait(30)
+        hangs.set()
+        for_ever.wait(60)
         yield ok("second", "never")
 
+    monkeypatch.setattr(stages, "threading", SimpleNamespace(Thread=Patient))
     report = run(stage(look), load_settings(), patience_seconds=0.2)
     for_ever.set()
     assert [f.subject for f in report.findings] == ["first", "of the test"]
@@ -92,6 +106,14 @@ def of_database() -> dict[str, Finding]:
     return {finding.subject: finding for finding in database.look(settings=load_settings())}
 
 
+def a_report(settings: Settings, **changes: Any) -> DatabaseReport:
+    """Of a database that has just been made; how long this machine took for a query says nothing here."""
+    open_database(settings.database_url).dispose()
+    (report,) = (r for r in database.reports_of(settings) if r.name == "database")
+    assert report.latency_ms is not None
+    return replace(report, **{"latency_ms": 0.3, **changes})
+
+
 def test_a_schema_behind_the_code_fails_with_both_revisions_and_stays(home: Path) -> None:
     home.mkdir()
     fresh_database("sqlite", home)
@@ -105,13 +127,13 @@ def test_a_schema_behind_the_code_fails_with_both_revisions_and_stays(home: Path
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
 
 
-def test_a_current_database_is_ok_with_its_figures(home: Path) -> None:
+def test_a_current_database_is_ok_with_its_figures(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     fresh_database("sqlite", home)
+    monkeypatch.setattr("autotrader.db.check_connections._latency_ms", lambda _: 0.3)
     found = of_database()["database"]
     assert found.state is State.OK, found
-    assert f"revision {HEAD}" in found.reason
-    assert "ms a query" in found.reason
+    assert f"revision {HEAD}, 0.3 ms a query" in found.reason
     assert run(stage(must_not_run, inside=True), load_settings()).state is State.OK
 
 
@@ -127,8 +149,7 @@ def test_a_database_that_is_away_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_as_database_of_production_fails(home: Path) -> None:
     home.mkdir()
     settings = load_settings()
-    open_database(settings.database_url).dispose()
-    (report,) = (r for r in database.reports_of(settings) if r.name == "database")
+    report = a_report(settings)
     production = settings.model_copy(update={"environment": Environment.PRODUCTION})
     assert database.judge(report, settings).state is State.OK
     assert database.judge(report, production).state is State.FAILED
@@ -138,11 +159,18 @@ def test_a_file_as_database_of_production_fails(home: Path) -> None:
 def test_connections_that_run_out_are_told(home: Path, taken: int, state: State) -> None:
     home.mkdir()
     settings = load_settings()
-    open_database(settings.database_url).dispose()
-    (report,) = (r for r in database.reports_of(settings) if r.name == "database")
-    found = database.judge(replace(report, connections=taken, max_connections=100), settings)
+    found = database.judge(a_report(settings, connections=taken, max_connections=100), settings)
     assert found.state is state
     assert f"{taken} of 100 connections" in found.reason
+
+
+@pytest.mark.parametrize(("milliseconds", "state"), [(100.0, State.OK), (100.1, State.WARNING)])
+def test_a_slow_database_is_told(home: Path, milliseconds: float, state: State) -> None:
+    home.mkdir()
+    settings = load_settings()
+    found = database.judge(a_report(settings, latency_ms=milliseconds), settings)
+    assert found.state is state
+    assert f"{milliseconds} ms a query" in found.reason
 
 
 def test_the_command_looks_at_what_is_asked_for_and_fails_if_one_does(home: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -464,8 +465,13 @@ def test_judging_takes_microseconds() -> None:
     view = RiskView(D(1_000_000), NOW, {**exposures, BTC: Exposure(price=D(50_000), rate=D(1))}, ())
     order = an_order()
     fastest = math.inf
-    for _ in range(50):
-        begin = time.perf_counter()
-        judge(order, view, LIMITS, RULES[BTC])
-        fastest = min(fastest, time.perf_counter() - begin)
-    assert fastest < 200e-6  # 50 us on a quiet machine; a shared one gets some leave
+    tracing = sys.gettrace()  # who measures coverage takes three times as long as what is measured here
+    sys.settrace(None)
+    try:
+        for _ in range(500):
+            begin = time.perf_counter()
+            judge(order, view, LIMITS, RULES[BTC])
+            fastest = min(fastest, time.perf_counter() - begin)
+    finally:
+        sys.settrace(tracing)
+    assert fastest < 200e-6  # 20 us on a quiet machine; a shared one gets some leave

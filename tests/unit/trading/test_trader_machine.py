@@ -134,8 +134,7 @@ class Traders(RuleBasedStateMachine):
         self.records = self.world.records
         self.afterlife = Afterlife()
         self.order_times: list[datetime] = []
-        self.prices: dict[InstrumentId, Decimal] = {}
-        self.now = START
+        self.prices_at: dict[datetime, dict[InstrumentId, Decimal]] = {}
         self.was_stale = False
         self.asked = 0
 
@@ -187,8 +186,7 @@ class Traders(RuleBasedStateMachine):
 
     def before_each(self, batch: Batch) -> None:
         self.clock.advance(timedelta(seconds=2))
-        self.now = batch.closed_at
-        self.prices |= {bar.instrument: bar.price for bar in batch.bars}
+        self.prices_at[batch.closed_at] = {bar.instrument: bar.price for bar in batch.bars}
 
     # ------------------------------------------------------------------------- what must hold
 
@@ -204,7 +202,7 @@ class Traders(RuleBasedStateMachine):
         assert abs(book.equity() - CASH - earned + fees) < Decimal("0.005")
 
     async def judge_from_there(self, order: Order) -> None:
-        """The venue gets each order once, and none that could exceed a limit at the prices of now."""
+        """The venue gets each order once, and none that could exceed a limit at what it was decided at."""
         assert await self.paper.order(order) is None, "an order was sent twice"
         state = self.records.state("main")
         assert state is not None
@@ -218,8 +216,10 @@ class Traders(RuleBasedStateMachine):
         assert state.state is TradingState.ACTIVE or (
             order.reduces and (tripped or state.state is TradingState.REDUCING)
         )
-        # What an order was decided at: one that had been recorded before a crash is sent after it.
-        price = order.reference_price
+        # One that had been recorded before a crash is sent after it, when the bars have gone on.
+        at, price = order.decided_at, order.reference_price
+        prices = self.prices_at[at]
+        (then,) = self.records.equity("main", Page(start=at, end=at + timedelta(seconds=1)))
         assert abs((order.limit_price or price) - price) <= BAND * price
         if self.afterlife.said_cancelled:
             return  # what was traded after the venue said that it would not be is nobody's limit
@@ -227,20 +227,20 @@ class Traders(RuleBasedStateMachine):
         worth, worst = account.cash["USDT"], {}
         for instrument in (BTC, ETH):
             held = account.positions.get(instrument, ZERO)
-            worth += held * self.prices.get(instrument, ZERO)
+            worth += held * prices[instrument]
             working = [o for o in await self.paper.open_orders() if o.instrument == instrument]
             buying = sum((o.quantity - o.filled for o in working if o.side is Side.BUY), ZERO)
             selling = sum((o.quantity - o.filled for o in working if o.side is Side.SELL), ZERO)
             if instrument == order.instrument and order.side is Side.SELL:
                 assert selling + order.quantity <= held, "sold short"
-            worst[instrument] = (held + buying) * self.prices.get(instrument, ZERO)
+            worst[instrument] = (held + buying) * prices[instrument]
         # Costs of fills that were not told yet are missing in the equity that limits are shares of.
-        assert abs(state.equity - worth) < worth / 500
+        assert abs(then.equity - worth) < worth / 500
         if order.side is Side.BUY:
             added = order.quantity * price
             assert order.quantity * (order.limit_price or price) <= NOTIONAL
-            assert worst[order.instrument] + added <= POSITION * state.equity
-            assert sum(worst.values()) + added <= STRATEGY * state.equity
+            assert worst[order.instrument] + added <= POSITION * then.equity
+            assert sum(worst.values()) + added <= STRATEGY * then.equity
 
     def look(self) -> None:
         """After an end in order: what was written is what it is made of, and why it may not trade is said."""

@@ -25,7 +25,7 @@ from tests.unit.apps.api.conftest import NOW, World
 
 
 def board_of(
-    *checks: Check, told: dict[str, ComponentStatus] | None = None, timeout_seconds: float = 5
+    *checks: Check, told: dict[str, ComponentStatus] | None = None, timeout_seconds: float = 60
 ) -> HealthBoard:
     tell = (told if told is not None else {}).__setitem__
     return HealthBoard(checks, SystemWallClock(), tell, timeout_seconds=timeout_seconds, interval_seconds=30)
@@ -36,7 +36,7 @@ async def test_a_check_that_hangs_is_unhealthy_holds_up_no_other_and_is_begun_on
 
     def hang() -> Finding:
         begun.append(1)
-        release.wait(10)
+        release.wait(120)
         return healthy("at last")
 
     told: dict[str, ComponentStatus] = {}
@@ -48,6 +48,8 @@ async def test_a_check_that_hangs_is_unhealthy_holds_up_no_other_and_is_begun_on
     )
     for _ in range(3):
         await board.look()
+    while board.results()["quick"].finding != healthy("fine"):  # a machine may be slower than 0.2 s
+        await board.look()
     found = board.results()
     assert found["stuck"].finding.status is ComponentStatus.UNHEALTHY
     assert found["stuck"].finding.reason.startswith("expected an answer within 0.2 s, was none for")
@@ -56,9 +58,9 @@ async def test_a_check_that_hangs_is_unhealthy_holds_up_no_other_and_is_begun_on
     assert board.overall() is told["stuck"] is ComponentStatus.UNHEALTHY
     assert len(begun) == 1
     release.set()
-    await asyncio.sleep(0.05)
-    await board.look()
-    assert board.overall() is ComponentStatus.HEALTHY
+    async with asyncio.timeout(60):
+        while board.overall() is not ComponentStatus.HEALTHY:
+            await board.look()
 
 
 async def test_a_check_that_raises_is_a_finding() -> None:
@@ -112,6 +114,8 @@ async def test_a_result_that_is_too_old_is_unknown() -> None:
 async def look(world: World) -> None:
     board: HealthBoard = world.application.state.board
     await board.look()
+    while any(result.latency_ms is None for result in board.results().values()):  # still under way
+        await board.look()
 
 
 def test_each_check_has_a_path(world: World) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from autotrader.apps.api.metrics import ApiMetrics
 from autotrader.apps.api.stream import Client, Happening, Message, Stream
@@ -16,7 +21,7 @@ from autotrader.domain.orders import Side
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.trading import Change
 from tests.unit.apps.api.account import BTC, ETH, MARKET, MINUTE
-from tests.unit.apps.api.conftest import NOW, World
+from tests.unit.apps.api.conftest import HERE, NOW, World
 
 ALL = frozenset({"position", "fill", "alert"})
 
@@ -197,6 +202,51 @@ def test_what_happened_in_an_outage_is_told_after_it(world: World, monkeypatch: 
                 watch.look()
         world.clock.advance(timedelta(hours=1))
     assert [kind for kind, _ in told(watch.look())] == ["fill", "position", "alert"]
+
+
+@contextlib.asynccontextmanager
+async def listening(application: FastAPI) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
+    """A stream of the running application, and how its next message is read."""
+    come: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said.put_nowait({"type": "websocket.connect"})
+    path, host = "/api/stream", (b"host", b"127.0.0.1:8010")
+    scope = {"type": "websocket", "path": path, "query_string": b"", "headers": [host], "client": HERE}
+
+    async def read() -> dict[str, Any]:
+        async with asyncio.timeout(60):
+            message = await come.get()
+        found: dict[str, Any] = json.loads(message["text"])
+        return found
+
+    async with application.router.lifespan_context(application):
+        served = asyncio.create_task(application(scope, said.get, come.put))
+        assert (await come.get())["type"] == "websocket.accept"
+        yield read
+        said.put_nowait({"type": "websocket.disconnect"})
+        await served
+
+
+async def test_what_happens_before_the_first_look_is_in_the_greeting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, look = threading.Event(), Watch.look
+
+    def late(watch: Watch) -> Sequence[Happening]:
+        assert goes_on.wait(60)
+        return look(watch)
+
+    monkeypatch.setattr(Watch, "look", late)
+    late_world = World(world.settings, world.engine, world.clock, world.records)
+    account = world.account()
+    async with listening(late_world.application) as read:
+        await asyncio.sleep(0.2)  # time to greet too soon
+        account.trade(BTC, Side.BUY, "1", "60000", MARKET)
+        goes_on.set()
+        (position,) = (await read())["data"]["positions"]["positions"]
+        assert position["quantity"] == "1"
+        account.trade(BTC, Side.BUY, "1", "60000", MARKET + MINUTE)
+        assert (await read())["data"]["fill_id"] == "2"
 
 
 def test_a_heartbeat_is_no_news(world: World) -> None:

@@ -59,7 +59,7 @@ class World:
         return self.container.trading_records
 
     def board(self, **options: Any) -> PanelBoard:
-        return PanelBoard(self.sources, self.sources.clock, **options)
+        return PanelBoard(self.sources, self.sources.clock, **{"timeout_seconds": 60.0, **options})
 
     async def content(self, panel: Panel) -> Content:
         return (await self.board().read([panel]))[panel.id]

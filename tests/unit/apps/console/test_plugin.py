@@ -31,7 +31,7 @@ def _run(program: str, home: Path) -> subprocess.CompletedProcess[str]:
         env={"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
 

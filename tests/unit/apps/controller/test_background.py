@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from autotrader.apps.controller import background
 from autotrader.apps.controller.background import Background
 from autotrader.deployment import requests
 from autotrader.deployment.controller import BEAT_SECONDS, COMPONENT, StageResult
@@ -18,7 +19,7 @@ from autotrader.ports.deployment import Rollout
 from tests.unit.deployment.doubles import MODEL, PASSED, Deployment, ScriptedWork
 
 BAD = StageResult(Outcome.FAIL, "expected abc, was def")
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 120.0
 
 
 class HeldWork(ScriptedWork):
@@ -48,8 +49,10 @@ class HeldWork(ScriptedWork):
 class Scene(Deployment):
     """A deployment whose stages are worked at in the background."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
+        self.monkeypatch = monkeypatch
+        self.wait_for_work(PATIENCE_SECONDS)
         self.held = HeldWork(self.records, self.target, self.clock)
         self.held.threads, self.held.begun, self.held.go_on = set(), threading.Event(), threading.Event()
         self.background = Background(self.held)
@@ -68,22 +71,33 @@ class Scene(Deployment):
             now=self.clock.now(),
         )
 
+    def wait_for_work(self, seconds: float) -> None:
+        """How long a tick waits; long, where nothing is held up: a machine may be slow."""
+        self.monkeypatch.setattr(background, "SOON_SECONDS", seconds)
+        self.monkeypatch.setattr(background, "END_SECONDS", PATIENCE_SECONDS)
+
     def hold(self, stage: Stage) -> Rollout:
         """A rollout whose work in this stage is held up."""
-        self.held.held = frozenset({stage})
         rollout = self.begin()
+        self.hold_up(stage)
+        return rollout
+
+    def hold_up(self, stage: Stage) -> None:
+        """Tick until the work of this stage is held up."""
+        self.held.held = frozenset({stage})
+        self.wait_for_work(0.1)
         while not self.held.begun.is_set():
             self.controller.tick()
-        return rollout
 
     def release(self) -> None:
         self.held.go_on.set()
+        self.wait_for_work(PATIENCE_SECONDS)
         self.background.end()
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    made = Scene()
+def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    made = Scene(monkeypatch)
     yield made
     made.release()
 
@@ -180,9 +194,7 @@ def test_a_colour_that_died_is_started_again_meanwhile(scene: Scene) -> None:
         actor="tester",
         now=scene.clock.now(),
     )
-    scene.held.held = frozenset({Stage.PRE_DEPLOY_CHECKS})
-    while not scene.held.begun.is_set():
-        scene.controller.tick()
+    scene.hold_up(Stage.PRE_DEPLOY_CHECKS)
     scene.target.running.clear()
     scene.clock.move(10)
     scene.controller.tick()
@@ -193,13 +205,11 @@ def test_a_colour_that_died_is_started_again_meanwhile(scene: Scene) -> None:
 def test_the_end_of_the_controller_waits_for_work_but_not_for_ever(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autotrader.apps.controller.background.END_SECONDS", 0.05)
     scene.hold(Stage.DEPLOY_GREEN)
+    monkeypatch.setattr(background, "END_SECONDS", 0.05)
     began = time.monotonic()
     scene.background.end()
     assert time.monotonic() - began < PATIENCE_SECONDS / 2
     assert scene.background.is_busy
-    scene.held.go_on.set()
-    monkeypatch.undo()
-    scene.background.end()
+    scene.release()
     assert not scene.background.is_busy

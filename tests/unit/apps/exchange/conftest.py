@@ -35,7 +35,7 @@ def ask(url: str, *, method: str = "GET", body: object = None) -> tuple[int, Any
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method)  # noqa: S310
     try:
-        answer = urllib.request.urlopen(request, timeout=5)  # noqa: S310
+        answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310
     except urllib.error.HTTPError as refused:
         answer = refused
     with answer:

@@ -50,12 +50,12 @@ def signed(exchange: StandInExchange) -> Ask:
         **parameters: object,
     ) -> tuple[int, Any]:
         timestamp = epoch_ms(exchange.clock.now() - late)
-        payload = urlencode({**parameters, "timestamp": timestamp, "recvWindow": 3000})
+        payload = urlencode({"recvWindow": 3000, **parameters, "timestamp": timestamp})
         signature = hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
         url = f"{exchange.rest_url}/api/v3/{path}?{payload}&signature={signature}"
         request = urllib.request.Request(url, method=method, headers={"X-MBX-APIKEY": key})  # noqa: S310
         try:
-            answer = urllib.request.urlopen(request, timeout=5)  # noqa: S310
+            answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310
         except urllib.error.HTTPError as refused:
             answer = refused
         with answer:
@@ -108,8 +108,8 @@ def test_a_clock_that_runs_faster_gives_windows_that_are_as_much_longer(
     exchange: StandInExchange, signed: Ask
 ) -> None:
     exchange.clock.set(speed=60.0)
-    assert signed("GET", "account", late=timedelta(seconds=100))[0] == 200
-    assert signed("GET", "account", late=timedelta(seconds=200))[1]["code"] == -1021
+    assert signed("GET", "account", late=timedelta(seconds=100), recvWindow=60_000)[0] == 200
+    assert signed("GET", "account", late=timedelta(seconds=3700), recvWindow=60_000)[1]["code"] == -1021
 
 
 # What is taken

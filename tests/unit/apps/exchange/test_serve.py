@@ -46,7 +46,7 @@ def test_it_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -> None:
         statuses = [ask(f"{line['rest_url']}/api/v3/ping")[0] for _ in range(2)]
         assert statuses == [500, 200]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=120) == 0
 
 
 @pytest.mark.parametrize(

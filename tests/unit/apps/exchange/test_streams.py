@@ -31,9 +31,10 @@ async def take(exchange: StandInExchange, path: str, count: int, *, advance: tim
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{exchange.stream_url}{path}") as socket,
-        asyncio.timeout(5),
+        asyncio.timeout(60),
     ):
-        await asyncio.sleep(0.1)
+        while not exchange.stream_connections:
+            await asyncio.sleep(0.01)
         exchange.advance(advance)
         return [await socket.receive_json() for _ in range(count)]
 
@@ -83,7 +84,7 @@ async def test_stopping_ends_open_streams(market: SimulatedMarket) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{exchange.stream_url}/ws/btcusdt@kline_1m") as socket,
-        asyncio.timeout(5),
+        asyncio.timeout(60),
     ):
         await exchange.stop()
         message = await socket.receive()

@@ -28,7 +28,7 @@ def airflow() -> AirflowHistory:
 @pytest.fixture
 def pipelines(airflow: AirflowHistory) -> Iterator[Pipelines]:
     with serve(airflow) as url:
-        yield Pipelines(lambda: AirflowApi(url, user="admin", password="x", timeout_seconds=2.0))
+        yield Pipelines(lambda: AirflowApi(url, user="admin", password="x", timeout_seconds=60.0))
 
 
 def read(pipelines: Pipelines) -> dict[tuple[str, ...], float]:

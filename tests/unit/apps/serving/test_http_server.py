@@ -18,6 +18,7 @@ from autotrader.apps.serving.http_server import HttpServer, bind
 from autotrader.domain.errors import ConfigurationError
 
 PLACES = 4
+SOON = 60.0  # seconds, for what takes milliseconds
 
 
 class Echo:
@@ -42,7 +43,7 @@ class Echo:
 
     def _work(self, body: bytes) -> bytes:
         self.begun.release()
-        assert self.may_end.wait(10)
+        assert self.may_end.wait(SOON)
         self.worked.append(body)
         if body == b"long and bad":
             raise ValueError(body)
@@ -71,7 +72,7 @@ class Client:
         )
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             lines = head.split("\r\n")
             headers = dict(line.split(": ", 1) for line in lines[1:] if line)
@@ -79,7 +80,7 @@ class Client:
         return int(lines[0].split()[1]), headers, body
 
     async def is_closed(self) -> bool:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             return await self.reader.read() == b""
 
 
@@ -101,7 +102,15 @@ class Harness:
         return self.clients[-1]
 
     async def work_begun(self) -> None:
-        assert await asyncio.to_thread(self.application.begun.acquire, timeout=10)
+        assert await asyncio.to_thread(self.application.begun.acquire, timeout=SOON)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(SOON):
+            while not holds():
+                await asyncio.sleep(0.001)
+
+    async def until_under_way(self, count: int) -> None:
+        await self.until(lambda: self.server.under_way == count)
 
 
 @pytest.fixture
@@ -141,8 +150,7 @@ async def test_requests_beyond_the_bound_are_shed_while_bodies_arrive_slowly(har
     for client in slow:
         client.post(b"a", length=2)
     client = await harness.connect()
-    await asyncio.sleep(0.05)
-    assert harness.server.under_way == PLACES
+    await harness.until_under_way(PLACES)
     client.post(b"x")
     status, _, body = await client.answer()
     assert (status, body) == (
@@ -172,10 +180,9 @@ async def test_a_caller_who_hangs_up_gives_its_place_back(harness: Harness) -> N
     for _ in range(PLACES * 2):
         client = await harness.connect()
         client.post(b"a", length=2)
-        await asyncio.sleep(0.01)
+        await harness.until_under_way(1)
         client.writer.close()
-    await asyncio.sleep(0.05)
-    assert harness.server.under_way == 0
+        await harness.until_under_way(0)
 
 
 @pytest.mark.parametrize("headers", ["", "connection: close\r\n"])
@@ -191,7 +198,7 @@ async def test_a_caller_who_breaks_off_while_it_is_answered_harms_nobody_else(
 
     harness.application.after = break_off
     client.sendall(f"POST /echo HTTP/1.1\r\ncontent-length: 1\r\n{headers}\r\nx".encode())
-    await asyncio.sleep(0.02)
+    await harness.until(lambda: harness.application.answered)
     other.post(b"y")
     assert (await other.answer())[2] == b"y"
     assert harness.server.under_way == 0
@@ -244,7 +251,8 @@ async def test_what_is_no_request_is_told_so_and_closed(harness: Harness, raw: b
     assert await client.is_closed()
 
 
-async def test_a_head_without_end_is_refused(harness: Harness) -> None:
+async def test_a_head_without_end_is_refused(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LINGER_SECONDS", SOON)  # or the answer is lost while we still send
     client = await harness.connect()
     client.send(b"GET /now HTTP/1.1\r\n")
     for _ in range(60):
@@ -257,11 +265,11 @@ async def test_a_request_that_does_not_arrive_and_a_connection_that_is_not_used_
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "READ_SECONDS", 0.05)
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
-    late, idle = await harness.connect(), await harness.connect()
+    late = await harness.connect()
     late.post(b"a", length=2)
     assert (await late.answer())[0] == 408
-    assert await idle.is_closed()
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
+    assert await (await harness.connect()).is_closed()
     assert harness.server.under_way == 0
 
 
@@ -286,9 +294,10 @@ async def test_connections_are_bounded(harness: Harness) -> None:
 async def test_a_drain_answers_what_is_under_way_and_takes_no_more(harness: Harness) -> None:
     busy, idle = await harness.connect(), await harness.connect()
     busy.post(b"a", length=2)
-    await asyncio.sleep(0.02)
-    drain = asyncio.create_task(harness.server.drain(5))
-    await asyncio.sleep(0.02)
+    await harness.until(lambda: len(harness.server.connections) == 2)
+    await harness.until_under_way(1)
+    drain = asyncio.create_task(harness.server.drain(SOON))
+    await harness.until(lambda: harness.server.draining)
     idle.post(b"still")  # it could not know
     status, headers, body = await idle.answer()
     assert (status, headers["connection"], body) == (200, "close", b"still")
@@ -303,7 +312,7 @@ async def test_a_drain_answers_what_is_under_way_and_takes_no_more(harness: Harn
 async def test_a_drain_ends_though_a_body_never_arrives(harness: Harness) -> None:
     client = await harness.connect()
     client.post(b"a", length=2)
-    await asyncio.sleep(0.02)
+    await harness.until_under_way(1)
     assert await harness.server.drain(0.1) is False
 
 
@@ -325,8 +334,9 @@ async def test_long_work_takes_a_place_until_it_is_done_though_nobody_waits_for_
     client = socket.create_connection(("127.0.0.1", harness.port))
     client.sendall(b"POST /echo HTTP/1.1\r\ncontent-length: 4\r\n\r\nlong")
     await harness.work_begun()
+    await harness.until(lambda: len(harness.server.connections) == 2)
     _break_off(client)
-    await asyncio.sleep(0.05)
+    await harness.until(lambda: len(harness.server.connections) == 1)
     for _ in range(PLACES - 1):
         other.post(b"a", length=1)
         assert (await other.answer())[0] == 200
@@ -352,7 +362,7 @@ async def test_a_drain_waits_for_long_work(harness: Harness) -> None:
     client = await harness.connect()
     client.post(b"long")
     await harness.work_begun()
-    draining = asyncio.create_task(harness.server.drain(10))
+    draining = asyncio.create_task(harness.server.drain(SOON))
     await asyncio.sleep(0.1)
     assert not draining.done()
     harness.application.may_end.set()

@@ -18,14 +18,14 @@ def run(work: Callable[[Threads], Any]) -> Any:
     async def within() -> Any:
         threads = Threads(2)
         try:
-            return await asyncio.wait_for(work(threads), 10)
+            return await asyncio.wait_for(work(threads), 120)
         finally:
             threads.stop()
 
     before = set(threading.enumerate())
     found = asyncio.run(within())
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     return found
 
@@ -50,7 +50,7 @@ def test_each_piece_comes_back_in_the_thread_of_the_event_loop() -> None:
 
 def test_pieces_are_worked_on_side_by_side() -> None:
     async def work(threads: Threads) -> bool:
-        met, ended = threading.Barrier(2, timeout=5), asyncio.Event()
+        met, ended = threading.Barrier(2, timeout=60), asyncio.Event()
         for finish in (lambda _: None, lambda _: ended.set()):
             threads.submit(met.wait, finish)
         await ended.wait()
@@ -94,12 +94,12 @@ def test_what_has_not_begun_when_they_stop_never_runs() -> None:
     async def work(threads: Threads) -> None:
         def first() -> None:
             begun.set()
-            assert may_end.wait(10)
+            assert may_end.wait(60)
 
         for _ in range(2):
             threads.submit(first, lambda _: None)
         threads.submit(lambda: ran.append("late"), lambda _: None)
-        assert await asyncio.to_thread(begun.wait, 10)
+        assert await asyncio.to_thread(begun.wait, 60)
         threads.stop()
         may_end.set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.trading import BTC, ETH, MINUTE, START, World, walk
 
 MINUTES = 90
 COLUMNS = ("open", "high", "low", "close", "volume", "taker_buy_base")
-GATHERING = 0.15
+LONG, SHORT = 60.0, 0.05  # seconds in which a minute's bars are gathered
 
 
 def page_of(bar: Bar, ts: datetime) -> RawPage:
@@ -49,11 +49,17 @@ def decode(page: RawPage) -> pl.DataFrame:
     return frame.with_columns(pl.col("ts").cast(pl.Datetime("us", "UTC")))
 
 
+async def at_once(_: int) -> None:
+    """The next page comes without a pause."""
+    await asyncio.sleep(0)
+
+
 @dataclass
 class Stream:
-    """Pages in the given order, each after a pause; an error instead of a page once breaks the connection."""
+    """Pages in the given order; an error instead of a page once breaks the connection."""
 
-    pages: Sequence[tuple[RawPage | Unreachable, float]]
+    pages: Sequence[RawPage | Unreachable]
+    before: Callable[[int], Awaitable[None]] = at_once  # each page, by its number
     asked: int = 0
     told: int = 0
 
@@ -62,9 +68,9 @@ class Stream:
     ) -> AsyncGenerator[RawPage]:
         self.asked += 1
         while self.told < len(self.pages):
-            page, pause = self.pages[self.told]
+            page = self.pages[self.told]
+            await self.before(self.told)
             self.told += 1
-            await asyncio.sleep(pause)
             if isinstance(page, Unreachable):
                 raise page
             yield page
@@ -78,16 +84,20 @@ def replayed(folder: Path, bars: list[Batch]) -> World:
     return world
 
 
-def live(folder: Path, stream: Stream) -> World:
+def feed_of(stream: Stream) -> LiveFeed:
+    return LiveFeed(stream, decode, (BTC, ETH), Interval.M1, START, gathering_seconds=LONG)
+
+
+def live(folder: Path, feed: LiveFeed, seen: Callable[[datetime | None], None] = lambda _: None) -> World:
     folder.mkdir()
     world = World(folder, walk((BTC, ETH), MINUTES))
     last = world.bars[-1].ts
 
     def watch(trader: Trader) -> None:
+        seen(trader.accounting.state.cursor)
         if trader.accounting.state.cursor == last:
             world.session.stop()
 
-    feed = LiveFeed(stream, decode, (BTC, ETH), Interval.M1, START, gathering_seconds=GATHERING)
     world.run(feed=feed, watch=watch)
     return world
 
@@ -102,9 +112,9 @@ def decisions(world: World) -> object:
     ]
 
 
-def pages(bars: Sequence[Batch], *, backwards: bool = True) -> list[tuple[RawPage | Unreachable, float]]:
+def pages(bars: Sequence[Batch], *, backwards: bool = True) -> list[RawPage | Unreachable]:
     order = -1 if backwards else 1
-    return [(page_of(bar, batch.ts), 0.0) for batch in bars for bar in batch.bars[::order]]
+    return [page_of(bar, batch.ts) for batch in bars for bar in batch.bars[::order]]
 
 
 def test_the_same_bars_replayed_twice_give_the_same_decisions(tmp_path: Path) -> None:
@@ -123,7 +133,7 @@ def test_another_price_gives_another_hash(tmp_path: Path) -> None:
 
 def test_live_bars_in_any_order_of_instruments_give_the_replays_decisions(tmp_path: Path) -> None:
     bars = World(tmp_path, walk((BTC, ETH), MINUTES)).live
-    assert decisions(live(tmp_path / "live", Stream(pages(bars)))) == decisions(
+    assert decisions(live(tmp_path / "live", feed_of(Stream(pages(bars))))) == decisions(
         replayed(tmp_path / "a", bars)
     )
 
@@ -131,13 +141,28 @@ def test_live_bars_in_any_order_of_instruments_give_the_replays_decisions(tmp_pa
 def test_a_bar_that_comes_too_late_is_as_if_it_had_not_come(tmp_path: Path) -> None:
     bars = World(tmp_path, walk((BTC, ETH), MINUTES)).live
     coming = pages(bars)
-    late = next(n for n, (page, _) in enumerate(coming) if _is(page, ETH, bars[30].ts))
-    # The page after it is of the same minute; then nothing comes for longer than bars are gathered.
-    page, _ = coming.pop(late)
-    coming.insert(late + 1, (page, 3 * GATHERING))
+    number = next(n for n, page in enumerate(coming) if _is(page, ETH, bars[30].ts))
+    # The page after it is of the same minute; then nothing comes until that has been decided on.
+    coming.insert(number + 1, coming.pop(number))
+    decided = asyncio.Event()
+
+    async def before(page: int) -> None:
+        if page == number:
+            feed._gathering = SHORT
+        elif page == number + 1:
+            await decided.wait()
+            feed._gathering = LONG
+        await asyncio.sleep(0)
+
+    def seen(cursor: datetime | None) -> None:
+        if cursor == bars[30].ts:
+            decided.set()
+
+    feed = feed_of(Stream(coming, before))
     without = list(bars)
     without[30] = replace(bars[30], bars=tuple(bar for bar in bars[30].bars if bar.instrument != ETH))
-    assert decisions(live(tmp_path / "live", Stream(coming))) == decisions(replayed(tmp_path / "a", without))
+    happened = live(tmp_path / "live", feed, seen)
+    assert decisions(happened) == decisions(replayed(tmp_path / "a", without))
 
 
 def test_an_instrument_that_does_not_trade_holds_up_nobody(tmp_path: Path) -> None:
@@ -145,7 +170,7 @@ def test_an_instrument_that_does_not_trade_holds_up_nobody(tmp_path: Path) -> No
         replace(batch, bars=batch.bars[:1]) if n % 7 == 3 else batch
         for n, batch in enumerate(World(tmp_path, walk((BTC, ETH), MINUTES)).live)
     ]
-    assert decisions(live(tmp_path / "live", Stream(pages(bars)))) == decisions(
+    assert decisions(live(tmp_path / "live", feed_of(Stream(pages(bars))))) == decisions(
         replayed(tmp_path / "a", bars)
     )
 
@@ -154,9 +179,9 @@ def test_a_connection_that_breaks_loses_no_bar(tmp_path: Path, monkeypatch: obje
     monkeypatch.setattr("autotrader.apps.trader.live_feed._RETRY_SECONDS", 0.01)  # type: ignore[attr-defined]
     bars = World(tmp_path, walk((BTC, ETH), MINUTES)).live
     coming = pages(bars)
-    coming.insert(40, (Unreachable("gone"), 0.0))
+    coming.insert(40, Unreachable("gone"))
     stream = Stream(coming)
-    assert decisions(live(tmp_path / "live", stream)) == decisions(replayed(tmp_path / "a", bars))
+    assert decisions(live(tmp_path / "live", feed_of(stream))) == decisions(replayed(tmp_path / "a", bars))
     assert stream.asked == 2
 
 

@@ -99,10 +99,10 @@ class Desk:
             if batch.ts == middle:
                 asking.start()
             if batch.ts > middle and asking.is_alive():
-                asking.join(timeout=0.3)  # leaves the trader its ticks
+                asking.join(timeout=1.0)  # leaves the trader its ticks
 
         self.world.run(before_each=before_each, bars=self.world.live)
-        asking.join(timeout=PATIENCE_SECONDS + 5)
+        asking.join(timeout=PATIENCE_SECONDS + 60)
         (answer,) = answers
         return answer
 

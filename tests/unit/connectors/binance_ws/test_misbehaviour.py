@@ -17,6 +17,7 @@ from autotrader.apps.exchange.simulated import SimulatedMarket
 from autotrader.connectors.binance_ws import client as client_module
 from autotrader.connectors.binance_ws.decode import decode_page
 from autotrader.connectors.binance_ws.source import BinanceSource, page_windows
+from autotrader.connectors.resilience import RetryPolicy
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import Throttled, Unreachable
 from autotrader.ports.market_data import RawPage
@@ -100,8 +101,9 @@ async def test_an_answer_that_takes_too_long_is_asked_for_again(
     connect: Connect, exchange: StandInExchange, truth: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "TIMEOUTS", aiohttp.ClientTimeout(sock_read=0.2))
-    exchange.faults.add(Fault(FaultKind.SLOW, seconds=1.0))
-    assert decoded(await fetch(connect())).equals(truth)
+    exchange.faults.add(Fault(FaultKind.SLOW, seconds=60.0))
+    often = RetryPolicy(attempts=100, first_wait_seconds=0.01, longest_wait_seconds=0.05)
+    assert decoded(await fetch(connect(retry=often))).equals(truth)
 
 
 async def test_a_slow_answer_is_waited_for(

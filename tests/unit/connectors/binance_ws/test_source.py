@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import aiohttp
 import polars as pl
 import pytest
 
@@ -20,6 +21,7 @@ from autotrader.apps.exchange.server import StandInExchange, running
 from autotrader.apps.exchange.simulated import SimulatedMarket
 from autotrader.apps.exchange.weights import WeightMeter
 from autotrader.config.settings import BinanceSettings
+from autotrader.connectors.binance_ws import client as client_module
 from autotrader.connectors.binance_ws import source as source_module
 from autotrader.connectors.binance_ws.decode import decode_page
 from autotrader.connectors.binance_ws.source import PAGE_BARS, BinanceSource, page_windows
@@ -154,9 +156,17 @@ def throttling(exchange: StandInExchange) -> BinanceSource:
     )
 
 
-async def test_the_weight_limit_is_kept_by_waiting(market: SimulatedMarket) -> None:
-    """56 requests of weight 2 against 60 a window: without a budget the venue would refuse many."""
-    weights = WeightMeter(limit=60, window_seconds=0.5)
+async def test_the_weight_limit_is_kept_by_waiting(
+    connect: Connect, exchange: StandInExchange, market: SimulatedMarket
+) -> None:
+    """56 requests of weight 2 against 60 a window: without a budget the venue would refuse many.
+
+    A window is long enough for many more requests than the limit allows, also on a slow machine.
+    """
+    began = time.monotonic()
+    await fetch(connect(concurrency=1))
+    window_seconds = max(0.5, 100 * (time.monotonic() - began) / len(PAGES))
+    weights = WeightMeter(limit=60, window_seconds=window_seconds)
     with running(StandInExchange(market, weights=weights)) as exchange:
         source = throttling(exchange)
         everything = await asyncio.gather(*(fetch(source, s) for s in ("BTCUSDT", "ETHUSDT") * 4))
@@ -238,6 +248,7 @@ async def test_a_throttled_venue_gets_the_rest_that_it_asked_for(
 
 async def test_a_venue_that_accepts_but_never_answers_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "CONNECTION_TEST_SECONDS", 0.3)
+    monkeypatch.setattr(client_module, "TIMEOUTS", aiohttp.ClientTimeout(total=200))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         source = BinanceSource(BinanceSettings(rest_url=url), LiveMarketClock(), SystemWallClock())
@@ -245,7 +256,7 @@ async def test_a_venue_that_accepts_but_never_answers_is_noticed(monkeypatch: py
         report = await source.test_connection()
         await source.aclose()
     assert not report.ok
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 60
 
 
 async def test_the_connection_test_tells_how_far_the_venues_clock_is_off(connect: Connect) -> None:
@@ -253,14 +264,14 @@ async def test_the_connection_test_tells_how_far_the_venues_clock_is_off(connect
     assert report.ok
     assert report.server_time == MARKET_END
     assert report.clock_skew_ms is not None
-    assert abs(report.clock_skew_ms) < 1000
+    assert abs(report.clock_skew_ms) < 30_000
 
 
 async def test_a_consumer_that_leaves_early_leaves_no_requests_behind(
     connect: Connect, exchange: StandInExchange
 ) -> None:
     exchange.faults.add(
-        Fault(FaultKind.SLOW, count=None, seconds=5, start=START + timedelta(days=1), end=MARKET_END)
+        Fault(FaultKind.SLOW, count=None, seconds=200, start=START + timedelta(days=1), end=MARKET_END)
     )
     began = time.monotonic()
     async with contextlib.aclosing(
@@ -269,4 +280,4 @@ async def test_a_consumer_that_leaves_early_leaves_no_requests_behind(
         await anext(pages)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     assert not [task for task in others if "_page" in repr(task)]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60

@@ -60,7 +60,7 @@ def test_a_name_server_that_does_not_answer_holds_nobody_up(
     silent = threading.Event()
 
     def asked_in_vain(*_args: object, **_options: object) -> None:
-        silent.wait(20)
+        silent.wait(200)
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", asked_in_vain)
@@ -68,11 +68,11 @@ def test_a_name_server_that_does_not_answer_holds_nobody_up(
     began = time.monotonic()
     code, _ = run("https://venue.invalid")
     assert code == ExitCode.UNREACHABLE
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     asking = [thread for thread in threading.enumerate() if thread.name == "resolve venue.invalid"]
     assert [thread.daemon for thread in asking] == [True]  # or the interpreter would wait for it
     silent.set()
-    asking[0].join(5)
+    asking[0].join(60)
 
 
 async def test_names_are_resolved(exchange: StandInExchange, connect: Callable[..., BinanceSource]) -> None:
@@ -90,11 +90,12 @@ def test_the_package_imports_no_client_library() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields"),
+    ("kind", "speed", "fields"),
     [
-        ("kline", {"ts", "open", "close", "volume"}),
-        ("trade", {"trade_id", "price", "quantity", "buyer_took"}),
-        ("depth", {"update_id", "bids", "asks"}),
+        ("kline", 600, {"ts", "open", "close", "volume"}),
+        ("trade", 60, {"trade_id", "price", "quantity", "buyer_took"}),
+        # An update each second of the market: a stand-in that falls behind never reaches its snapshot.
+        ("depth", 10, {"update_id", "bids", "asks"}),
     ],
 )
 def test_a_stream_is_shown(
@@ -102,10 +103,11 @@ def test_a_stream_is_shown(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     kind: str,
+    speed: int,
     fields: set[str],
 ) -> None:
     now = MARKET_END - timedelta(hours=8)
-    with running(StandInExchange(market, market_time=now, speed=600)) as live:
+    with running(StandInExchange(market, market_time=now, speed=speed)) as live:
         monkeypatch.setenv("AUTOTRADER_BINANCE__REST_URL", live.rest_url)
         monkeypatch.setenv("AUTOTRADER_BINANCE__STREAM_URL", live.stream_url)
         monkeypatch.setenv("AUTOTRADER_BINANCE__SOURCE", "SIMULATED")

@@ -17,10 +17,11 @@ from autotrader.connectors.oanda.broker import OandaBroker
 from autotrader.domain.errors import ConfigurationError, Refused, Rejected, Unreachable
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.orders import Fill, Order, OrderStatus, OrderType, Side
-from autotrader.ports.broker import VenueOrder
+from autotrader.ports.broker import Broker, VenueOrder
 from tests.brokers.oanda import OandaHarness, harness
 from tests.fakes.oanda_account import AccountFault
 
+SOON = 60.0  # seconds, for what a stand-in does in milliseconds
 EUR_USD, USD_JPY = (InstrumentId(Venue.OANDA, name) for name in ("EUR_USD", "USD_JPY"))
 
 
@@ -183,7 +184,7 @@ async def test_a_long_log_is_read_in_pages(
 
 
 @contextlib.asynccontextmanager
-async def heard(broker: OandaBroker, venue: OandaHarness) -> AsyncIterator[list[Fill | VenueOrder]]:
+async def heard(broker: Broker, venue: OandaHarness) -> AsyncIterator[list[Fill | VenueOrder]]:
     told: list[Fill | VenueOrder] = []
 
     async def listen() -> None:
@@ -192,7 +193,7 @@ async def heard(broker: OandaBroker, venue: OandaHarness) -> AsyncIterator[list[
 
     task = asyncio.create_task(listen())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             await venue.listening()
         yield told
     finally:
@@ -203,17 +204,16 @@ async def heard(broker: OandaBroker, venue: OandaHarness) -> AsyncIterator[list[
 
 async def until(condition: object) -> None:
     assert callable(condition)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         while not condition():
             await asyncio.sleep(0.01)
 
 
-async def test_a_silent_stream_is_made_anew_and_counts_as_a_gap(
-    broker: OandaBroker, venue: OandaHarness
-) -> None:
-    async with heard(broker, venue) as told:
+async def test_a_silent_stream_is_made_anew_and_counts_as_a_gap(venue: OandaHarness) -> None:
+    venue.silence_seconds = 0.5
+    async with venue.broker() as broker, heard(broker, venue) as told:
         venue.book.silent = True
-        await asyncio.sleep(0.7)
+        await until(lambda: venue.book.streams > 1)  # it notices only by writing that a client has left
         venue.book.silent = False
         await until(lambda: broker.gaps > 0)
         await broker.submit(order())
@@ -244,7 +244,7 @@ async def test_updates_end_when_the_broker_is_closed(venue: OandaHarness) -> Non
     async with venue.broker() as broker:
         task = asyncio.create_task(anext(broker.updates(), None))
         await venue.listening()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         assert await task is None
 
 
@@ -271,7 +271,7 @@ async def test_a_nights_financing_is_a_cost_of_each_instrument(
 ) -> None:
     async with heard(broker, venue) as told:
         venue.book.finance({"EUR_USD": Decimal("0.31"), "USD_JPY": Decimal("-0.02")})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             while len(told) < 2:
                 await asyncio.sleep(0.01)
     asked = await broker.fills([EUR_USD, USD_JPY], datetime.now(UTC) - timedelta(hours=1))

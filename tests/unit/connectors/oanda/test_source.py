@@ -45,11 +45,12 @@ async def connected(
     server: OandaServer,
     *,
     token: str | None = None,
+    retry: RetryPolicy = RETRY,
     timeout: httpx.Timeout = client.TIMEOUT,
     path: str = "",
 ) -> AsyncIterator[OandaSource]:
     settings = OandaSettings(rest_url=server.url + path, token=SecretStr(token or server.token))
-    source = OandaSource(settings, CLOCK, SystemWallClock(), retry=RETRY, timeout=timeout)
+    source = OandaSource(settings, CLOCK, SystemWallClock(), retry=retry, timeout=timeout)
     try:
         yield source
     finally:
@@ -113,7 +114,8 @@ async def test_what_passes_is_waited_out(server: OandaServer, fault: Fault) -> N
 
 async def test_an_answer_that_does_not_come_is_asked_for_again(server: OandaServer) -> None:
     server.misbehave(Fault.SILENT)
-    async with connected(server, timeout=httpx.Timeout(0.5)) as source:
+    often = RetryPolicy(attempts=100, first_wait_seconds=0.01, longest_wait_seconds=0.02)
+    async with connected(server, retry=often, timeout=httpx.Timeout(0.5)) as source:
         assert bars_of(await fetch(source, FRIDAY, FRIDAY + timedelta(hours=1))).height == 60
     assert len(server.requests) >= 2
 
