@@ -81,12 +81,15 @@ begin() {
   info "started   $name on 127.0.0.1:$port"
 }
 
-# The machine's one node exporter: another platform may have begun it, or begin it while we do.
+# The machine's one node exporter: another platform may have begun it, or begin it while we do. Debian's leaves out
+# /mnt and /media unless told otherwise, where many keep their data.
 node_port=9100
+unwatched_mounts='^/(dev|proc|run|sys|var/lib/docker/.+)($|/)'
 begin_node() {
   local node
   if node=$(node_program) && ! is_taken "$node_port"; then
-    (begin node-exporter "$node_port" / "$node" --web.listen-address="127.0.0.1:$node_port") || is_taken "$node_port"
+    (begin node-exporter "$node_port" / "$node" --web.listen-address="127.0.0.1:$node_port" \
+      --collector.filesystem.mount-points-exclude="$unwatched_mounts") || is_taken "$node_port"
   fi
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.monitoring.faults_stores import CHAIN, DISK, FAULTS, REDIS_BYTES, Stores, small_disk
-from tests.monitoring.parts import celery_worker, debian, of_platform, redis_server
+from tests.monitoring.parts import UNWATCHED_MOUNTS, celery_worker, debian, of_platform, redis_server
 from tests.monitoring.watched import Watched, watching
 from tests.services import free_port
 
@@ -27,7 +27,7 @@ def stores(folder: Path) -> Iterator[tuple[Stores, Watched]]:
             redis,
             worker,
             debian("prometheus-redis-exporter", folder, ports["redis"], "--redis.addr", url),
-            debian("prometheus-node-exporter", folder, ports["node"]),
+            debian("prometheus-node-exporter", folder, ports["node"], UNWATCHED_MOUNTS),
             of_platform(
                 "exporter",
                 folder,

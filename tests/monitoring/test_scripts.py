@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.monitoring.parts import UNWATCHED_MOUNTS
 from tests.services import free_port
 
 pytestmark = [
@@ -65,6 +67,15 @@ begin_node
 """
 
 
+def begin_node(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What our scripts do with the node exporter that lies there."""
+    return subprocess.run(
+        ["bash", "-c", BEGIN_NODE, "begin", folder],
+        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("taken", "code"), [("by another", 0), ("by nobody", 1)])
 def test_a_node_exporter_that_another_platform_began_meanwhile_is_as_good(
     taken: str, code: int, tmp_path: Path
@@ -72,12 +83,21 @@ def test_a_node_exporter_that_another_platform_began_meanwhile_is_as_good(
     node = tmp_path / "prometheus-node-exporter"
     node.write_text(f"#!/bin/sh\n[ '{taken}' = 'by nobody' ] || touch {tmp_path}/taken\nexit 1\n")
     node.chmod(0o755)
-    done = subprocess.run(
-        ["bash", "-c", BEGIN_NODE, "begin", tmp_path],
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    done = begin_node(tmp_path)
     assert (done.returncode, "node-exporter ended" in done.stderr) == (code, True), done.stderr
+
+
+@pytest.mark.parametrize("mounted", ["/", "/home", "/mnt/data", "/media/disk"])
+def test_a_disk_is_watched_wherever_it_is_mounted(mounted: str, tmp_path: Path) -> None:
+    """Debian's node exporter leaves out /mnt and /media when nothing is said."""
+    node = tmp_path / "prometheus-node-exporter"
+    node.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/told\ntouch {tmp_path}/taken\nexit 1\n')
+    node.chmod(0o755)
+    done = begin_node(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert UNWATCHED_MOUNTS in (tmp_path / "told").read_text().splitlines()
+    pattern = re.compile(UNWATCHED_MOUNTS.partition("=")[2])
+    assert (pattern.search(mounted), bool(pattern.search("/proc/sys"))) == (None, True)
 
 
 # ---------------------------------------------------------------------------- in containers
