@@ -18,5 +18,5 @@ $bin/pytest tests -m "not integration" -n 2 --cov --cov-report= -rfEs
 $bin/coverage report --skip-covered --sort=cover | tail -25
 $bin/coverage report --format=total >/dev/null || die "coverage is below the floor of pyproject.toml"
 info "coverage: $($bin/coverage report --format=total) %"
-# One more than cores: these tests wait more than they work.
+# Three on two cores: these tests wait more than they work.
 $bin/pytest tests -m integration -n 3 -rfEs --durations=40

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
 
 from autotrader.config.settings import Settings
+from autotrader.files import SECRET, write_atomically
 
 PASSWORDS = "passwords.json"
 
@@ -32,11 +32,7 @@ def password(settings: Settings) -> str:
 def keep_password(settings: Settings) -> None:
     """Write the login where Airflow's API server looks it up, whole or not at all."""
     path = folder(settings) / PASSWORDS
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({settings.airflow.user: password(settings)})
     if path.exists() and path.read_text() == content:
         return
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    made.touch(mode=0o600)
-    made.write_text(content)
-    made.replace(path)
+    write_atomically(path, content.encode(), mode=SECRET)

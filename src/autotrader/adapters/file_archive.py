@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from autotrader.data.files import file_name, local_folder, storage_errors
 from autotrader.data.page_files import (
     decode_page_file,
     digest_in_name,
@@ -16,6 +15,7 @@ from autotrader.data.page_files import (
 from autotrader.data.places import files_in, folders_in, write_new
 from autotrader.domain.errors import BadData, NotFound
 from autotrader.domain.instruments import Venue
+from autotrader.files import file_name, local_folder, storage_errors
 from autotrader.ports.archive import ArchiveEntry
 from autotrader.ports.market_data import RawPage
 from autotrader.ports.places import Place

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from autotrader.data.files import (
+from autotrader.domain.errors import BadData, NotFound
+from autotrader.files import (
     TEMPORARY_PREFIX,
     copy_atomically,
     storage_errors,
     write_atomically,
     write_new_atomically,
 )
-from autotrader.domain.errors import BadData, NotFound
 from autotrader.ports.objects import StoredObject
 
 _CHUNK_BYTES = 1 << 20

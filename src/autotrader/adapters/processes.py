@@ -22,6 +22,7 @@ import psutil
 from autotrader.adapters.file_lock import locked
 from autotrader.adapters.process_owner import seconds_from_boot, this_boot
 from autotrader.domain.errors import DependencyError
+from autotrader.files import write_atomically
 
 GRACE_SECONDS = 15.0
 ENDING_SECONDS = 5.0
@@ -151,9 +152,7 @@ class ProcessTable:
             "started": seconds_from_boot(process),
             "argv": list(spec.argv),
         }
-        temporary = self._folder / f"{spec.name}.json.tmp"
-        temporary.write_text(json.dumps(record))
-        temporary.replace(self._folder / f"{spec.name}.json")
+        write_atomically(self._folder / f"{spec.name}.json", json.dumps(record).encode(), durable=False)
         return process
 
     def _record(self, name: str) -> dict[str, Any] | None:

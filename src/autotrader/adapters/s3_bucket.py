@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError
 
 from autotrader.adapters.aws import aws_errors, client
 from autotrader.config.settings import AwsSettings
-from autotrader.data.files import storage_errors
 from autotrader.domain.errors import ConfigurationError
+from autotrader.files import storage_errors
 from autotrader.ports.objects import StoredObject
 
 _DELETED_AT_ONCE = 1000  # S3's limit

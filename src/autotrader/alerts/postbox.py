@@ -24,8 +24,8 @@ from urllib.parse import quote
 import structlog
 
 from autotrader.alerts.mail import Letter, message, require_address
-from autotrader.data.files import storage_errors, write_atomically
 from autotrader.domain.errors import ConfigurationError, Rejected, Throttled, Unreachable
+from autotrader.files import storage_errors, write_atomically
 from autotrader.ports.clock import WallClock
 from autotrader.ports.mail import MailServer
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autotrader.domain.errors import BadData, DependencyError
 from autotrader.domain.rollout import Color
+from autotrader.files import write_atomically
 
 
 def order_path(home: Path, color: Color) -> Path:
@@ -39,21 +40,8 @@ def read_order(home: Path, color: Color) -> str | None:
 
 
 def write_order(home: Path, color: Color, release: str) -> None:
-    """Have this release served, at once or not at all.
-
-    Raises
-    ------
-    DependencyError
-        If it cannot be written.
-    """
-    path = order_path(home, color)
-    temporary = path.with_suffix(".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"release": release}))
-        temporary.replace(path)
-    except OSError as error:
-        raise DependencyError(f"expected to write {path}, was: {error.strerror}") from error
+    """Have this release served, at once or not at all; raises DependencyError."""
+    write_atomically(order_path(home, color), json.dumps({"release": release}).encode())
 
 
 def withdraw_order(home: Path, color: Color) -> None:

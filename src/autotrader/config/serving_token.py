@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from pathlib import Path
 
 from autotrader.config.settings import Settings
-from autotrader.domain.errors import ConfigurationError
+from autotrader.domain.errors import ConfigurationError, DependencyError
+from autotrader.files import SECRET, storage_errors, write_new_atomically
 
 TOKEN_FILE = "serving.token"  # noqa: S105 - its name
 
@@ -27,25 +27,17 @@ def serving_token(settings: Settings) -> str:
         return settings.serving.token.get_secret_value()
     path = settings.home / TOKEN_FILE
     try:
-        return _read(path) if path.exists() else _make(path)
-    except OSError as error:
+        with storage_errors(f"read {path}"):
+            return _read(path) if path.exists() else _make(path)
+    except DependencyError as error:
         raise ConfigurationError(
-            f"expected to keep the serving token in {path}, was: {error.strerror}: "
-            "make the folder writable, or set AUTOTRADER_SERVING__TOKEN"
+            f"expected to keep the serving token: {error}: or set AUTOTRADER_SERVING__TOKEN"
         ) from error
 
 
 def _make(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    temporary.touch(mode=0o600, exist_ok=False)
-    try:
-        temporary.write_text(secrets.token_urlsafe(32))
-        with contextlib.suppress(FileExistsError):  # somebody was quicker: theirs counts
-            path.hardlink_to(temporary)
-    finally:
-        temporary.unlink()
-    return _read(path)
+    write_new_atomically(path, secrets.token_urlsafe(32).encode(), mode=SECRET)
+    return _read(path)  # somebody may have been quicker: theirs counts
 
 
 def _read(path: Path) -> str:

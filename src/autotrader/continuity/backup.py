@@ -20,11 +20,11 @@ from autotrader.continuity.depot import Depot, sha256_of
 from autotrader.continuity.places import LAKE, MAIN, places_of
 from autotrader.continuity.retention import forget_old_sets
 from autotrader.continuity.trees import KeptFile, keep_tree, kept_files
-from autotrader.data.files import storage_errors
 from autotrader.db.dumps import database_of
 from autotrader.db.engine import connect
 from autotrader.db.locks import exclusive
 from autotrader.domain.errors import AutotraderError, BadData, NotFound, Refused
+from autotrader.files import storage_errors
 from autotrader.ports.clock import WallClock
 from autotrader.ports.objects import ObjectStore
 

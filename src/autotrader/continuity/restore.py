@@ -19,10 +19,10 @@ from autotrader.continuity.depot import Depot
 from autotrader.continuity.fencing import fence_accounts
 from autotrader.continuity.places import MAIN, beside, places_in, places_of
 from autotrader.continuity.restoring import Restoring, swap_under_way
-from autotrader.data.files import storage_errors
 from autotrader.db.engine import open_database
 from autotrader.db.events import SqlEventLog
 from autotrader.domain.errors import BadData, ConfigurationError, Refused
+from autotrader.files import storage_errors
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventType
 from autotrader.registry.lifecycle import require_reason

@@ -20,9 +20,9 @@ from autotrader.continuity.depot import Depot
 from autotrader.continuity.places import LAKE, Places
 from autotrader.continuity.sets import BackupSet, DatabasePart, TreePart
 from autotrader.continuity.trees import bring_back, kept_files
-from autotrader.data.files import storage_errors, write_atomically
 from autotrader.db.dumps import Database, database_of, differences
 from autotrader.domain.errors import BadData, Refused
+from autotrader.files import storage_errors, write_atomically
 from autotrader.ports.objects import ObjectStore
 
 Tell = Callable[[str], None]

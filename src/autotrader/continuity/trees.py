@@ -11,8 +11,8 @@ from pathlib import Path
 from autotrader.continuity import lake_versions
 from autotrader.continuity.depot import Depot, sha256_of
 from autotrader.continuity.sets import TreePart
-from autotrader.data.files import storage_errors
 from autotrader.domain.errors import NotFound, Unreachable
+from autotrader.files import storage_errors
 from autotrader.ports.objects import ObjectStore, StoredObject
 
 

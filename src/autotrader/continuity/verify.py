@@ -15,9 +15,9 @@ from autotrader.continuity import sets
 from autotrader.continuity.depot import Depot
 from autotrader.continuity.places import Places, beside, places_in, places_of
 from autotrader.continuity.restoring import Restoring
-from autotrader.data.files import storage_errors
 from autotrader.db.dumps import database_of
 from autotrader.domain.errors import BadData, ExitCode
+from autotrader.files import storage_errors
 from autotrader.ports.clock import WallClock
 
 log = structlog.get_logger(__name__)

@@ -22,12 +22,12 @@ import polars as pl
 from autotrader.data import pins
 from autotrader.data.changes import ReplaceDiffering, Resolve
 from autotrader.data.delta_log import LOG_FOLDER, stored_form
-from autotrader.data.files import local_folder
 from autotrader.data.parquet_files import Partition
 from autotrader.data.places import folders_in
 from autotrader.data.table_reader import SORT_COLUMN, Schema, TableReader, partitions_of
 from autotrader.data.write import Write, retry_conflicts
 from autotrader.domain.errors import BadData
+from autotrader.files import local_folder
 from autotrader.ports.places import Place
 
 __all__ = ["PARTITION_BY", "Lake", "LakeTable", "Schema", "UpsertReport"]

@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from autotrader.data.files import TEMPORARY_PREFIX, file_name, hold, storage_errors, sweep_once
 from autotrader.data.places import ObjectPath, local_path
 from autotrader.domain.errors import BadData
+from autotrader.files import TEMPORARY_PREFIX, file_name, hold, storage_errors, sweep_once
 from autotrader.ports.places import Place
 
 FILE_ROWS = 131_072

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from autotrader.data.files import file_name, storage_errors
 from autotrader.data.places import files_in, write_whole
+from autotrader.files import file_name, storage_errors
 from autotrader.ports.places import Place
 
 _FOLDER = "_pins"  # Delta leaves names with a leading underscore alone

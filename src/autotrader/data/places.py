@@ -1,6 +1,6 @@
 """Files in a local folder and objects in a bucket, through the same few functions.
 
-A local file is written under a temporary name (`autotrader.data.files`); an object appears whole
+A local file is written under a temporary name (`autotrader.files`); an object appears whole
 when its upload ends, so that a kill leaves nothing at all.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotrader.data.files import (
+from autotrader.domain.errors import ConfigurationError, Refused
+from autotrader.files import (
     TEMPORARY_PREFIX,
     copy_atomically,
     local_folder,
@@ -20,7 +21,6 @@ from autotrader.data.files import (
     write_atomically,
     write_new_atomically,
 )
-from autotrader.domain.errors import ConfigurationError, Refused
 from autotrader.ports.places import Bucket, Place
 
 

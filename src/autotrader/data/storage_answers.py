@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from autotrader.config.aws_codes import explained
-from autotrader.data.files import explained_locally
 from autotrader.domain.errors import AutotraderError, Unreachable
+from autotrader.files import explained_locally
 
 _CODE = re.compile(r"<Code>(\w+)</Code>(?:.*?<Message>(.*?)</Message>)?", re.DOTALL)
 _STATUS = re.compile(r"non-2xx status code\W+?(\d{3}) ([\w ]+)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,11 +11,11 @@ from pathlib import Path
 
 from autotrader import command
 from autotrader.config.settings import Settings
-from autotrader.data.files import storage_errors
 from autotrader.diagnosis.masking import Mask
 from autotrader.diagnosis.patience import told
 from autotrader.diagnosis.sections import SECTIONS
 from autotrader.domain.errors import ConfigurationError
+from autotrader.files import SECRET, write_atomically
 from autotrader.ports.clock import WallClock
 
 SECTION_SECONDS = 120.0  # of the slowest: the production check, of ten stages
@@ -49,9 +48,7 @@ def full(
     }
     name = f"autotrader-diagnosis-{at:%Y%m%dT%H%M%SZ}"
     path = (folder or settings.home / "diagnosis").resolve() / f"{name}.tar.gz"
-    with storage_errors(f"write {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, name, parts, at)
+    write_atomically(path, _packed(name, parts, at), mode=SECRET)
     absent = [name for name, text in parts.items() if text.startswith("not available")]
     lines = [f"wrote {path} ({path.stat().st_size / 1024:.0f} KiB, {len(parts)} sections)"]
     lines += [f"  {name}: {parts[name].partition(chr(10))[0]}" for name in absent]
@@ -61,17 +58,16 @@ def full(
     return command.Result({"path": path, "sections": list(parts), "not_available": absent}, "\n".join(lines))
 
 
-def _write(path: Path, name: str, parts: Mapping[str, str], at: datetime) -> None:
-    """Readable by its owner alone, and whole or not there."""
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+def _packed(name: str, parts: Mapping[str, str], at: datetime) -> bytes:
+    """A gzipped tar with one folder of that name."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for part, text in parts.items():
             content = f"{text}\n".encode(errors="replace")
             entry = tarfile.TarInfo(f"{name}/{part}")
             entry.size, entry.mtime, entry.mode = len(content), int(at.timestamp()), 0o600
             archive.addfile(entry, io.BytesIO(content))
-    temporary.replace(path)
+    return packed.getvalue()
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import polars as pl
 
-from autotrader.data.files import TEMPORARY_PREFIX, file_name, storage_errors
 from autotrader.data.page_files import decode_page_file, encode_page
 from autotrader.data.places import changed_at, delete_folder, files_in, folders_in, write_whole
 from autotrader.domain.errors import BadData, NotFound
+from autotrader.files import TEMPORARY_PREFIX, file_name, storage_errors
 from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import ArchiveEntry
 from autotrader.ports.market_data import RawPage

@@ -14,9 +14,9 @@ from pathlib import Path
 from autotrader import command
 from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
-from autotrader.data.files import local_folder, storage_errors
 from autotrader.data.lake import Lake
 from autotrader.domain.errors import AutotraderError, ConfigurationError, NotFound, Refused
+from autotrader.files import local_folder, storage_errors
 from autotrader.ingestion.rebuild import TABLES
 from autotrader.ports.archive import Archive
 from autotrader.ports.clock import WallClock

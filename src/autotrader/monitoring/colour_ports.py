@@ -6,14 +6,12 @@ Prometheus' service discovery, which Prometheus reads again by itself when it ch
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
-from autotrader.domain.errors import BadData, DependencyError
+from autotrader.domain.errors import BadData
 from autotrader.domain.rollout import Color
+from autotrader.files import write_atomically, write_new_atomically
 
 PATTERN = "colours/*.json"  # as prometheus.yml has it, beside which they are
 
@@ -36,7 +34,7 @@ def tell_port(folder: Path, color: Color, port: int) -> None:
     DependencyError
         If it cannot be written.
     """
-    _write(_path(folder, color), _content(color, port), os.replace)
+    write_atomically(_path(folder, color), _content(color, port), durable=False)
 
 
 def expect_port(folder: Path, color: Color, port: int) -> None:
@@ -47,8 +45,7 @@ def expect_port(folder: Path, color: Color, port: int) -> None:
     DependencyError
         If it cannot be written.
     """
-    with contextlib.suppress(FileExistsError):  # who has started it knows
-        _write(_path(folder, color), _content(color, port), os.link)
+    write_new_atomically(_path(folder, color), _content(color, port))  # who has started it knows
 
 
 def told_port(folder: Path, color: Color) -> int | None:
@@ -69,24 +66,9 @@ def told_port(folder: Path, color: Color) -> int | None:
         raise BadData(f"expected a target of Prometheus in {path}, was something else: delete it") from error
 
 
-def _content(color: Color, port: int) -> str:
+def _content(color: Color, port: int) -> bytes:
     labels = {"service": service_of(color), "color": color.value}
-    return json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": labels}]) + "\n"
-
-
-def _write(path: Path, content: str, put: Callable[[Path, Path], None]) -> None:
-    """The whole file at once: Prometheus may read it at any time."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(content)
-        put(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise DependencyError(f"expected to write {path}, was: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": labels}]).encode() + b"\n"
 
 
 def _path(folder: Path, color: Color) -> Path:

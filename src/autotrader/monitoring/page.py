@@ -21,9 +21,9 @@ import numpy as np
 import polars as pl
 
 from autotrader.command import to_plain
-from autotrader.data.files import write_atomically
 from autotrader.domain.thresholds import DRIFT as BOUNDS
 from autotrader.features.reference.files import Reference
+from autotrader.files import write_atomically
 from autotrader.monitoring.checks import DRIFT, PERFORMANCE, QUALITY
 from autotrader.monitoring.verdict import HealthVerdict
 

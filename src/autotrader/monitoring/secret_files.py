@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from autotrader.config.settings import Settings
+from autotrader.files import SECRET, write_atomically
 from autotrader.monitoring.scene import PAGERDUTY_KEY, SLACK_URL, SMTP_PASSWORD
 
 
@@ -21,13 +21,4 @@ def keep_secrets(settings: Settings, folder: Path) -> None:
     }
     for name, secret in found.items():
         if secret is not None:
-            _write(folder / name, secret.get_secret_value())
-
-
-def _write(path: Path, text: str) -> None:
-    """At once, and never readable by others."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    temporary.replace(path)
+            write_atomically(folder / name, secret.get_secret_value().encode(), mode=SECRET)

@@ -10,9 +10,9 @@ import structlog
 from autotrader.alerts.postbox import Postbox, Posted
 from autotrader.alerts.weekly import LevelLine, PipelineLine, WeeklyReport, Window, weekly_report
 from autotrader.config.settings import Settings
-from autotrader.data.files import write_atomically
 from autotrader.data.lake import Lake
 from autotrader.domain.errors import ConfigurationError, DependencyError, NotFound
+from autotrader.files import write_atomically
 from autotrader.pipelines.account_week import account_week
 from autotrader.pipelines.platform_week import (
     alerts_of,

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autotrader.command import to_plain
-from autotrader.data.files import storage_errors
+from autotrader.files import storage_errors
 
 
 def content_key(*parts: object) -> str:

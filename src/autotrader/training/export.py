@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from autotrader.data.files import write_atomically
 from autotrader.domain.errors import BadData, Refused
 from autotrader.domain.thresholds import GATES
+from autotrader.files import write_atomically
 from autotrader.registry.onnx_model import OUTPUT, OnnxModel
 from autotrader.training.artifacts import file_sha256
 from autotrader.training.calibration import FLOOR, Calibration, Probabilities

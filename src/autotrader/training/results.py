@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autotrader.command import to_plain
-from autotrader.data.files import storage_errors, write_atomically
 from autotrader.data.places import bring, delete_folder, send, write_new, write_whole
 from autotrader.domain.errors import BadData, NotFound
+from autotrader.files import storage_errors, write_atomically
 from autotrader.plain import from_plain
 from autotrader.ports.places import Place
 from autotrader.training.artifacts import file_sha256

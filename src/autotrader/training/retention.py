@@ -20,8 +20,8 @@ from pathlib import Path
 import structlog
 
 from autotrader.command import to_plain
-from autotrader.data.files import storage_errors
 from autotrader.data.places import ObjectPath, delete_folder, folders_in, local_path, write_whole
+from autotrader.files import storage_errors
 from autotrader.plain import from_plain
 from autotrader.ports.places import Place
 from autotrader.ports.registry import ModelStatus, ModelVersion

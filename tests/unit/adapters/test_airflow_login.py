@@ -29,16 +29,16 @@ def test_a_login_that_was_made_is_kept_for_its_owner_alone() -> None:
 def test_whoever_reads_the_login_while_it_is_written_is_not_disturbed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings, write = Settings(), Path.write_text
+    settings, replace = Settings(), Path.replace
     reads = []
 
-    def write_between_reads(path: Path, content: str) -> int:
+    def replace_between_reads(path: Path, target: Path) -> Path:
         reads.append(password(settings))
-        written = write(path, content)
+        replaced = replace(path, target)
         reads.append(password(settings))
-        return written
+        return replaced
 
-    monkeypatch.setattr(Path, "write_text", write_between_reads)
+    monkeypatch.setattr(Path, "replace", replace_between_reads)
     keep_password(settings)
     assert len(reads) == 2
 
@@ -47,13 +47,12 @@ def test_whoever_reads_the_login_while_it_is_written_is_not_disturbed(
 def test_a_kill_amid_the_writing_costs_no_later_start_its_login(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings()
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", _killed)
+        patch.setattr(Path, "replace", _killed)
         with pytest.raises(KeyboardInterrupt):
             keep_password(settings)
     keep_password(settings)
     assert json.loads((folder(settings) / PASSWORDS).read_text()) == {"admin": password(settings)}
 
 
-def _killed(path: Path, _: str) -> int:
-    path.touch()
+def _killed(*_: object) -> None:
     raise KeyboardInterrupt

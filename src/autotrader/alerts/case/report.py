@@ -6,8 +6,8 @@ from pathlib import Path
 
 from autotrader import command
 from autotrader.alerts.mail import page
-from autotrader.data.files import storage_errors
 from autotrader.domain.errors import Refused
+from autotrader.files import storage_errors
 from autotrader.ports.alerts import Alerts, Case
 
 

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from autotrader.apps.serving.segments import SUFFIX, SegmentHeader, encode_header, torn_frame
-from autotrader.data.files import TEMPORARY_PREFIX, storage_errors
 from autotrader.domain.errors import DependencyError
+from autotrader.files import TEMPORARY_PREFIX, storage_errors
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_SECONDS = 60.0

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autotrader.data.files import TEMPORARY_PREFIX
 from autotrader.domain.errors import BadData
+from autotrader.files import TEMPORARY_PREFIX
 from autotrader.plain import from_plain
 
 SUFFIX = ".segment"

@@ -18,10 +18,10 @@ import structlog
 
 from autotrader.apps.serving import segments
 from autotrader.apps.shipping.frames import to_frame
-from autotrader.data.files import storage_errors, write_atomically
 from autotrader.data.places import write_whole
 from autotrader.data.predictions import PredictionStore
 from autotrader.domain.errors import BadData
+from autotrader.files import storage_errors, write_atomically
 
 ASIDE = "quarantined_segments"
 MARK = ".shipped"

@@ -17,9 +17,9 @@ import structlog
 from autotrader import command
 from autotrader.apps.serving import segments
 from autotrader.config.settings import Settings
-from autotrader.data.files import storage_errors
 from autotrader.data.lake import Lake
 from autotrader.domain.errors import DependencyError, ExitCode, NotFound, Refused
+from autotrader.files import storage_errors
 
 if TYPE_CHECKING:
     from autotrader.data.predictions import PredictionStore

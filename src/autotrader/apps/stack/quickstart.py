@@ -22,8 +22,8 @@ from autotrader.apps.stack import progress, services
 from autotrader.apps.stack.market import MarketChoice, choose_market
 from autotrader.apps.stack.summary import QuickstartSummary, deployment_of, render
 from autotrader.config.settings import MarketSource, Settings, load_settings
-from autotrader.data.files import write_atomically
 from autotrader.domain.errors import DependencyError, NotFound, Refused
+from autotrader.files import write_atomically
 from autotrader.ports.clock import MarketClock
 
 PARSE_SECONDS = 300.0

@@ -28,6 +28,7 @@ from autotrader.config.settings import (
 )
 from autotrader.domain.errors import DependencyError, Unreachable
 from autotrader.domain.rollout import Color
+from autotrader.files import write_atomically
 
 EXCHANGE = "exchange"
 MLFLOW = "mlflow"
@@ -182,9 +183,7 @@ def _read_runtime(home: Path) -> dict[str, str]:
 def _write_runtime(home: Path, values: dict[str, str]) -> None:
     lines = ["# What the local stack decided of itself; `make clean` removes it."]
     lines += [f"{PREFIX}{name}={value}" for name, value in values.items()]
-    temporary = home / f"{RUNTIME_FILE}.tmp"
-    temporary.write_text("\n".join(lines) + "\n")
-    temporary.replace(home / RUNTIME_FILE)
+    write_atomically(home / RUNTIME_FILE, ("\n".join(lines) + "\n").encode())
 
 
 def _answers(url: str) -> bool:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +24,7 @@ from autotrader.command import to_plain
 from autotrader.domain.errors import BadData, NotFound
 from autotrader.domain.orders import Fill, Order
 from autotrader.domain.positions import ClosedTrade
+from autotrader.files import SECRET, write_atomically
 from autotrader.plain import from_plain
 from autotrader.ports.events import Event
 from autotrader.ports.trading import EquityPoint, Signal
@@ -122,20 +121,12 @@ def write_bundle(incident: Incident, path: Path) -> None:
         "terms": to_plain(incident.first.terms),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
-                bundle.writestr(MANIFEST, json.dumps(manifest, indent=2) + "\n")
-                for name, content in files.items():
-                    bundle.writestr(name, content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bundle:
+        bundle.writestr(MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        for name, content in files.items():
+            bundle.writestr(name, content)
+    write_atomically(path, packed.getvalue(), mode=SECRET)
 
 
 def read_bundle(path: Path) -> Incident:

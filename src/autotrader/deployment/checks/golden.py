@@ -18,11 +18,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from autotrader.command import to_plain
-from autotrader.data.files import write_atomically
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId
 from autotrader.features.store.store import FeatureStore
+from autotrader.files import write_atomically
 from autotrader.plain import from_plain
 from autotrader.ports.registry import ModelVersion
 from autotrader.registry.onnx_model import OnnxModel

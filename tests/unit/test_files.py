@@ -10,13 +10,13 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from autotrader.data import files
-from autotrader.data.files import TEMPORARY_PREFIX, remove_crumbs, write_atomically
+from autotrader import files
+from autotrader.files import TEMPORARY_PREFIX, remove_crumbs, write_atomically
 
 KILLED_AMID_A_WRITE = """
 import os, signal, sys
 from pathlib import Path
-from autotrader.data.files import write_atomically
+from autotrader.files import write_atomically
 os.replace = Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 write_atomically(Path(sys.argv[1]) / "page.gz", b"half", durable=False)
 """

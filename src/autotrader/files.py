@@ -23,6 +23,7 @@ from urllib.parse import quote
 from autotrader.domain.errors import ConfigurationError, DependencyError, Rejected
 
 TEMPORARY_PREFIX = ".tmp-"
+PUBLIC, SECRET = 0o666, 0o600
 CRUMB_AGE = timedelta(minutes=2)  # far more than from making a file to locking it
 
 _SWEPT_FOLDERS = 4096  # remembered
@@ -91,23 +92,25 @@ def explained_locally(doing: str, error: OSError) -> DependencyError:
     return DependencyError(f"cannot {doing}: {error.strerror or ' '.join(str(error).split())}")
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True, mode: int = PUBLIC) -> None:
     """Make the file with this content: whoever looks, now or after a kill, finds it whole or not at all.
 
     Parameters
     ----------
     durable : bool
         Whether the same holds after a power cut: costs a sync of the file and of its folder.
+    mode : int
+        Who may read it, from its first byte on; the process's umask takes from that.
 
     Raises
     ------
     Rejected, DependencyError
         If the storage does not let us; nothing is left behind.
     """
-    _make(path, lambda file: file.write(content), Path.replace, durable=durable)
+    _make(path, lambda file: file.write(content), Path.replace, durable=durable, mode=mode)
 
 
-def write_new_atomically(path: Path, content: bytes) -> bool:
+def write_new_atomically(path: Path, content: bytes, *, mode: int = PUBLIC) -> bool:
     """`write_atomically`, durably, unless the file is there; of several at once, one is told True.
 
     Raises
@@ -124,7 +127,7 @@ def write_new_atomically(path: Path, content: bytes) -> bool:
             is_new = True
         made.unlink()
 
-    _make(path, lambda file: file.write(content), link)
+    _make(path, lambda file: file.write(content), link, mode=mode)
     return is_new
 
 
@@ -144,6 +147,7 @@ def _make(
     publish: Callable[[Path, Path], object],
     *,
     durable: bool = True,
+    mode: int = PUBLIC,
 ) -> None:
     """Fill a file of a temporary name, and give it its name when it is whole."""
     temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
@@ -152,7 +156,7 @@ def _make(
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_once(path.parent)
         try:
-            with temporary.open("xb") as file:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 hold(file)
                 fill(file)
                 if durable:
