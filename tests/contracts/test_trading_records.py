@@ -231,22 +231,29 @@ def test_at_first_there_is_nothing(subject: Subject) -> None:
     assert subject.everything() == [None, Holdings(PAPER), *[[]] * 9]
 
 
-def test_a_lease_is_taken_by_one_and_by_nobody_else_until_it_expires(records: TradingRecords) -> None:
+def test_a_lease_is_taken_by_one_and_by_nobody_else_who_did_not_see_it_go_silent(
+    records: TradingRecords,
+) -> None:
     first = records.acquire(PAPER, "host:1", now=AT, seconds=60)
     assert first == records.lease(PAPER) == Lease(PAPER, "host:1", 1, MINUTES[1])
-    just_before = MINUTES[1] - timedelta(microseconds=1)
-    assert records.acquire(PAPER, "host:2", now=just_before, seconds=60) is None
-    assert records.lease(PAPER) == first
-    second = records.acquire(PAPER, "host:2", now=MINUTES[1], seconds=60)
+    assert first is not None
+    # By no clock: another machine's may be hours ahead.
+    hours_ahead = AT + timedelta(hours=5)
+    assert records.acquire(PAPER, "host:2", now=hours_ahead, seconds=60) is None
+    prolonged = records.renew(first, now=MINUTES[0], seconds=120)
+    assert records.acquire(PAPER, "host:2", now=hours_ahead, seconds=60, silent=first) is None
+    assert records.lease(PAPER) == prolonged
+    second = records.acquire(PAPER, "host:2", now=MINUTES[1], seconds=60, silent=prolonged)
     assert second == records.lease(PAPER) == Lease(PAPER, "host:2", 2, MINUTES[2])
+    assert records.acquire(PAPER, "host:3", now=MINUTES[1], seconds=60, silent=prolonged) is None
 
 
 def test_an_owner_that_crashed_waits_for_its_own_lease_and_gets_another_token(
     records: TradingRecords,
 ) -> None:
-    records.acquire(PAPER, "host:1", now=AT, seconds=60)
+    lost = records.acquire(PAPER, "host:1", now=AT, seconds=60)
     assert records.acquire(PAPER, "host:1", now=AT, seconds=60) is None
-    assert records.acquire(PAPER, "host:1", now=MINUTES[1], seconds=60) == Lease(
+    assert records.acquire(PAPER, "host:1", now=MINUTES[1], seconds=60, silent=lost) == Lease(
         PAPER, "host:1", 2, MINUTES[2]
     )
 
@@ -262,7 +269,7 @@ def test_a_lease_is_prolonged_as_long_as_no_other_token_was_given_out(subject: S
     # Expired, but nobody took it: nobody else has traded.
     late = records.renew(lease, now=MINUTES[5], seconds=60)
     assert late == records.lease(PAPER) == replace(lease, expires_at=MINUTES[6])
-    other = records.acquire(PAPER, "host:2", now=MINUTES[6], seconds=60)
+    other = records.acquire(PAPER, "host:2", now=MINUTES[6], seconds=60, silent=late)
     with pytest.raises(Refused, match=r"token 1 of host:1.*token 2 of host:2"):
         records.renew(lease, now=MINUTES[6], seconds=60)
     assert records.lease(PAPER) == other
@@ -292,7 +299,7 @@ def test_what_was_released_is_free_at_once_and_can_be_used_no_more(subject: Subj
 
 def test_releasing_a_lease_that_is_lost_leaves_it_with_its_owner(subject: Subject) -> None:
     records, lease = subject.records, subject.hold()
-    other = records.acquire(PAPER, "host:2", now=MINUTES[1], seconds=60)
+    other = records.acquire(PAPER, "host:2", now=MINUTES[1], seconds=60, silent=lease)
     records.release(lease, now=MINUTES[1])
     assert records.lease(PAPER) == other
     assert records.acquire(PAPER, "host:3", now=MINUTES[1], seconds=60) is None
@@ -300,8 +307,12 @@ def test_releasing_a_lease_that_is_lost_leaves_it_with_its_owner(subject: Subjec
 
 def test_of_many_that_ask_at_once_one_gets_the_lease(records: TradingRecords) -> None:
     for round_, now in enumerate(MINUTES[:4], start=1):
+        seen = records.lease(PAPER)
         with ThreadPoolExecutor(8) as pool:
-            asked = [pool.submit(records.acquire, PAPER, f"o{n}", now=now, seconds=60) for n in range(8)]
+            asked = [
+                pool.submit(records.acquire, PAPER, f"o{n}", now=now, seconds=60, silent=seen)
+                for n in range(8)
+            ]
         assert [lease.token for lease in (a.result() for a in asked) if lease] == [round_]
 
 
@@ -445,7 +456,7 @@ def test_without_any_lease_nothing_is_written(records: TradingRecords) -> None:
 
 def test_an_old_owner_that_wakes_up_cannot_write(subject: Subject) -> None:
     old = subject.hold()
-    new = subject.records.acquire(PAPER, "host:2", now=MINUTES[1], seconds=60)
+    new = subject.records.acquire(PAPER, "host:2", now=MINUTES[1], seconds=60, silent=old)
     assert new is not None
     subject.records.write(new, Change(state=STATE))
     with pytest.raises(Refused):

@@ -33,6 +33,7 @@ from autotrader.domain.errors import ConfigurationError
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.metrics import Profile
 from autotrader.ports.alerts import ChannelName
+from autotrader.ports.trading import LONGEST_LEASE_SECONDS
 
 PREFIX = "AUTOTRADER_"
 RUNTIME_FILE = "runtime.env"
@@ -339,7 +340,9 @@ class TradingSettings(Section):
         None, gt=0, description="Annualised volatility of a position, fraction of equity; empty: none"
     )
     order_minutes: float = Field(1.0, gt=0, description="A decided order is sent within so much market time")
-    lease_seconds: float = Field(15.0, ge=2, description="Without renewal another process may take over")
+    lease_seconds: float = Field(
+        15.0, ge=2, le=LONGEST_LEASE_SECONDS, description="Without renewal another process may take over"
+    )
     heartbeat_seconds: float = Field(30.0, gt=0)
     reconcile_seconds: float = Field(60.0, gt=0, description="Between comparisons with the broker")
     major_discrepancy: Decimal = Field(Decimal(100), gt=0, description="Base currency; beyond it, halted")

@@ -26,8 +26,10 @@ _PROLONG = sa.update(LEASES).where(_HELD)
 _GIVE_BACK = sa.update(LEASES).where(_HELD).values(released=True)
 
 
-def take(connection: Connection, account: str, owner: str, now: datetime, seconds: float) -> Lease | None:
-    """Take the lease with the next token; None while the newest is somebody's."""
+def take(
+    connection: Connection, account: str, owner: str, now: datetime, seconds: float, silent: Lease | None
+) -> Lease | None:
+    """Take the lease with the next token; None while the newest is somebody's, and not the silent one's."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     expires_at = now + timedelta(seconds=seconds)
     first = dialect.insert(LEASES).values(
@@ -41,7 +43,7 @@ def take(connection: Connection, account: str, owner: str, now: datetime, second
             "expires_at": expires_at,
             "released": False,
         },
-        where=sa.or_(LEASES.c.released, LEASES.c.expires_at <= now),
+        where=LEASES.c.released if silent is None else sa.or_(LEASES.c.released, _is(silent)),
     )
     token = connection.scalar(statement.returning(LEASES.c.token))
     return None if token is None else Lease(account, owner, token, expires_at)
@@ -72,6 +74,10 @@ def is_held(connection: Executes, lease: Lease) -> bool:
 def newest(connection: Connection, account: str) -> Lease | None:
     found = connection.execute(NEWEST, {"of_account": account}).first()
     return None if found is None else Lease(*found)
+
+
+def _is(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(LEASES.c.token == lease.token, LEASES.c.expires_at == lease.expires_at)
 
 
 def _parameters(lease: Lease) -> dict[str, object]:

@@ -100,10 +100,12 @@ class SqlTradingRecords(SqlTradingReads):
 
     # ------------------------------------------------------------------------------- the lease
 
-    def acquire(self, account: str, owner: str, *, now: datetime, seconds: float) -> Lease | None:
+    def acquire(
+        self, account: str, owner: str, *, now: datetime, seconds: float, silent: Lease | None = None
+    ) -> Lease | None:
         with self._engine.begin() as connection:
             _prepare(connection.dialect)
-            return leases.take(connection, account, owner, now, seconds)
+            return leases.take(connection, account, owner, now, seconds, silent)
 
     def renew(self, lease: Lease, *, now: datetime, seconds: float) -> Lease:
         with self._engine.begin() as connection:

@@ -26,6 +26,9 @@ T = TypeVar("T")
 _ROWS = 5_000  # of one question
 
 
+LONGEST_LEASE_SECONDS = 300.0
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to trade an account; the store refuses writes under a token that is not the newest.
@@ -378,10 +381,13 @@ class TradingRecords(TradingReads, Protocol):
         """
         ...
 
-    def acquire(self, account: str, owner: str, *, now: datetime, seconds: float) -> Lease | None:
-        """Take the lease with a new token; None while the newest has neither expired nor been released.
+    def acquire(
+        self, account: str, owner: str, *, now: datetime, seconds: float, silent: Lease | None = None
+    ) -> Lease | None:
+        """Take the lease with a new token; None while the newest is somebody's.
 
-        Whoever owned it: an owner is one start of a process, and a start of the same name waits, too.
+        It is until it is released, or is still this one, which its owner was seen not to prolong. Whoever
+        that was: an owner is one start of a process, and a start of the same name waits, too.
         """
         ...
 

@@ -9,7 +9,7 @@ import structlog
 
 from autotrader.domain.errors import Refused, Unreachable
 from autotrader.ports.clock import WallClock
-from autotrader.ports.trading import Lease, TradingRecords
+from autotrader.ports.trading import LONGEST_LEASE_SECONDS, Lease, TradingRecords
 
 log = structlog.get_logger(__name__)
 
@@ -70,32 +70,48 @@ class LeaseKeeper:
         return self._lease is not None and self._clock.monotonic() < self._renewed + 0.8 * self._seconds
 
     async def take(self) -> None:
-        """Wait until nobody else has it, and until what the one before sent has arrived."""
-        before = self._records.lease(self._account)
-        taken = self._acquire()
+        """Wait until nobody else has it, and until what the one before sent has arrived.
+
+        Whether somebody who cannot be asked still prolongs it is seen by watching: the times that another
+        machine writes are by its clock, which may be far from ours.
+        """
+        before, since = self._records.lease(self._account), self._clock.monotonic()
         told = False
-        while taken is None:
-            before = self._records.lease(self._account)
-            if before is not None and self._has_ended(before.owner):
-                self._records.release(before, now=self._clock.now())
-            elif not told:
+        while True:
+            gone = before is not None and self._has_ended(before.owner)
+            watched = self._clock.monotonic() - since
+            silent = watched >= self._patience(before)
+            if self._acquire(before if gone or silent else None):
+                break
+            if not told:
                 told = True
                 log.info("waiting for the lease", account=self._account, holder=before and before.owner)
-            taken = self._acquire()
-            if taken is None:
-                await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
+            found = self._records.lease(self._account)
+            if found != before:
+                before, since = found, self._clock.monotonic()
         if before is not None:
-            # Until it expired, or was released just now, its owner may have handed over an order.
+            # Until it was over its owner may have handed over an order.
             ended = min(before.expires_at, self._clock.now())
-            since = (self._clock.now() - ended).total_seconds()
-            await self._wait_out(self._longest_send - since)
+            over = watched - self._seconds if silent else (self._clock.now() - ended).total_seconds()
+            await self._wait_out(self._longest_send - over)
 
-    def _acquire(self) -> Lease | None:
-        asked = self._clock.monotonic()
-        now = self._clock.now()
-        self._lease = self._records.acquire(self._account, self._owner, now=now, seconds=self._seconds)
+    def _patience(self, other: Lease | None) -> float:
+        """Seconds in which a living owner would have prolonged its lease.
+
+        By its settings they may be more than ours: so what has not expired by our clock is left alone, too,
+        if only for as long as any settings allow, since that clock may be wrong by hours.
+        """
+        is_valid = other is not None and self._clock.now() < other.expires_at
+        return LONGEST_LEASE_SECONDS if is_valid else self._seconds
+
+    def _acquire(self, silent: Lease | None) -> bool:
+        asked, now = self._clock.monotonic(), self._clock.now()
+        self._lease = self._records.acquire(
+            self._account, self._owner, now=now, seconds=self._seconds, silent=silent
+        )
         self._renewed = asked
-        return self._lease
+        return self._lease is not None
 
     async def _wait_out(self, seconds: float) -> None:
         until = self._clock.monotonic() + seconds

@@ -73,11 +73,13 @@ class Machine(RuleBasedStateMachine):
     def holds(self, lease: Lease) -> bool:
         return self.newest[lease.account].token == lease.token and lease.account not in self.released
 
-    @rule(account=ACCOUNTS, owner=st.sampled_from("ab"), seconds=SECONDS)
-    def acquire(self, account: str, owner: str, seconds: int) -> None:
+    @rule(account=ACCOUNTS, owner=st.sampled_from("ab"), seconds=SECONDS, data=st.data())
+    def acquire(self, account: str, owner: str, seconds: int, data: Any) -> None:
         before = self.newest.get(account)
-        free = before is None or account in self.released or before.expires_at <= self.now
-        got = self.both(lambda r: r.acquire(account, owner, now=self.now, seconds=seconds))
+        of_account = [lease for lease in self.leases if lease.account == account]
+        silent = data.draw(st.sampled_from([None, before, *of_account]))
+        free = before in (None, silent) or account in self.released
+        got = self.both(lambda r: r.acquire(account, owner, now=self.now, seconds=seconds, silent=silent))
         assert (got is not None) is free
         if got is not None:
             assert got.token == (before.token + 1 if before else 1)

@@ -11,6 +11,7 @@ import pytest
 from autotrader.domain.errors import Refused
 from autotrader.domain.orders import Order, OrderStatus
 from autotrader.domain.positions import Holdings
+from autotrader.ports.trading import LONGEST_LEASE_SECONDS
 from autotrader.trading.book import Book, Money
 from autotrader.trading.broker_calls import BrokerCalls
 from autotrader.trading.desk import ATTEMPTS, OrderDesk
@@ -60,6 +61,11 @@ class Office:
         self.desk = OrderDesk(
             self.broker, self.book, self.keeper, BrokerCalls(), self.clock, longest_send_seconds=LONGEST_SEND
         )
+
+    def lose_lease(self) -> None:
+        """Another process, which saw ours silent, takes it over."""
+        silent = self.records.lease("main")
+        assert self.records.acquire("main", "another", now=self.clock.now(), seconds=15, silent=silent)
 
     def _script(self, call: str, _: str) -> Fault | None:
         if self.faults and self.faults[0][0] == call:
@@ -197,8 +203,7 @@ async def test_a_closed_desk_sends_nothing(office: Office) -> None:
 async def test_nothing_is_sent_without_the_lease(office: Office) -> None:
     order = office.order()
     office.clock.advance(timedelta(seconds=16))
-    other = office.records.acquire("main", "another", now=office.clock.now(), seconds=15)
-    assert other is not None
+    office.lose_lease()
     with pytest.raises(Refused):
         await office.desk.send(order, order.decided_at)
     assert office.submitted == []
@@ -214,7 +219,7 @@ async def test_of_several_orders_none_waits_for_what_the_venue_says_of_another(o
 async def test_of_several_orders_none_is_sent_without_the_lease(office: Office) -> None:
     orders = [office.order(id=f"at{k}") for k in range(3)]
     office.clock.advance(timedelta(seconds=16))
-    assert office.records.acquire("main", "another", now=office.clock.now(), seconds=15) is not None
+    office.lose_lease()
     with pytest.raises(Refused):
         await office.desk.send_all(orders, orders[0].decided_at)
     assert office.submitted == []
@@ -251,41 +256,71 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> SettableClock:
     return clock
 
 
-@pytest.mark.parametrize(
-    ("since_expiry", "released", "seconds"),
-    [(0.0, False, 5.0), (3.0, False, 2.0), (60.0, False, 0.0), (0.0, True, 5.0)],
-)
-async def test_a_new_owner_waits_until_what_was_sent_before_has_arrived(
-    waited: SettableClock, since_expiry: float, released: bool, seconds: float
+def _keeper(records: InMemoryTradingRecords, clock: SettableClock, *, gone: str = "") -> LeaseKeeper:
+    return LeaseKeeper(
+        records,
+        "main",
+        "me",
+        clock,
+        seconds=15,
+        longest_send_seconds=5,
+        has_ended=lambda owner: owner == gone,
+    )
+
+
+async def test_a_new_owner_waits_the_leases_time_and_until_what_was_sent_before_has_arrived(
+    waited: SettableClock,
+) -> None:
+    records = InMemoryTradingRecords()
+    records.acquire("main", "before", now=waited.now(), seconds=15)
+    keeper, begun = _keeper(records, waited), waited.monotonic()
+    await keeper.take()
+    assert keeper.is_held
+    assert waited.monotonic() - begun == pytest.approx(15 + 5, abs=1)
+
+
+@pytest.mark.parametrize(("since_release", "seconds"), [(0.0, 5.0), (3.0, 2.0), (60.0, 0.0)])
+async def test_what_an_owner_sent_just_before_it_gave_the_lease_back_is_waited_for(
+    waited: SettableClock, since_release: float, seconds: float
 ) -> None:
     records = InMemoryTradingRecords()
     before = records.acquire("main", "before", now=waited.now(), seconds=10)
     assert before is not None
-    if released:
-        records.release(before, now=waited.now())
-    else:
-        waited.advance(timedelta(seconds=10 + since_expiry))
-    keeper = LeaseKeeper(
-        records, "main", "me", waited, seconds=15, longest_send_seconds=5, has_ended=lambda _: False
-    )
+    records.release(before, now=waited.now())
+    waited.advance(timedelta(seconds=since_release))
     begun = waited.monotonic()
-    await keeper.take()
-    assert keeper.is_held
+    await _keeper(records, waited).take()
     assert waited.monotonic() - begun == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "patience"), [(-7200, 15), (0, 15), (60, 75), (7200, LONGEST_LEASE_SECONDS)]
+)
+async def test_a_living_owner_keeps_its_lease_whatever_its_clock_shows(
+    monkeypatch: pytest.MonkeyPatch, ahead: int, patience: int
+) -> None:
+    clock, records = SettableClock(WALL), InMemoryTradingRecords()
+    theirs, begun = timedelta(seconds=ahead), clock.monotonic()
+    held = records.acquire("main", "there", now=clock.now() + theirs, seconds=15)
+    assert held is not None
+    renewed, dies = begun, begun + 500
+
+    async def sleep(seconds: float) -> None:
+        nonlocal held, renewed
+        clock.advance(timedelta(seconds=seconds))
+        if renewed + 5 <= clock.monotonic() < dies:
+            assert held is not None
+            held, renewed = records.renew(held, now=clock.now() + theirs, seconds=15), clock.monotonic()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await _keeper(records, clock).take()
+    assert renewed == pytest.approx(dies, abs=6)
+    assert clock.monotonic() - renewed == pytest.approx(max(patience, 15 + 5), abs=2)
 
 
 async def test_the_lease_of_a_process_that_is_gone_is_not_waited_for(waited: SettableClock) -> None:
     records = InMemoryTradingRecords()
     records.acquire("main", "gone", now=waited.now(), seconds=1000)
-    keeper = LeaseKeeper(
-        records,
-        "main",
-        "me",
-        waited,
-        seconds=15,
-        longest_send_seconds=5,
-        has_ended=lambda owner: owner == "gone",
-    )
     begun = waited.monotonic()
-    await keeper.take()
+    await _keeper(records, waited, gone="gone").take()
     assert waited.monotonic() - begun == pytest.approx(5)
