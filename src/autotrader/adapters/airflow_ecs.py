@@ -59,9 +59,10 @@ def run_step(name: str, key: Mapping[str, Any]) -> Any:
 
 def _outcome(name: str, key: Mapping[str, Any]) -> Outcome:
     tasks, poll_seconds, start_seconds = _tasks(), _poll_seconds(), _start_seconds()
-    # Without patience, a task that has no retries would fail for a minute without room.
-    started = start_step(name, key, get_current_context()["ti"], patience_seconds=start_seconds)
+    task_instance, started = get_current_context()["ti"], None
     try:
+        # Without patience, a task that has no retries would fail for a minute without room.
+        started = start_step(name, key, task_instance, patience_seconds=start_seconds)
         log.info("step %s runs in %s", name, tasks.page(started))
         watch = Watch(tasks, started, start_seconds=start_seconds)
         while (outcome := watch.look()) is None:
@@ -70,30 +71,12 @@ def _outcome(name: str, key: Mapping[str, Any]) -> Outcome:
         raise  # AWS is silent, or we are wrong: the next try finds the step
     except BaseException as error:  # killed, or out of time, which Airflow tells in these
         with contextlib.suppress(AutotraderError):
-            tasks.stop(started, f"its Airflow task ended by {type(error).__name__}")
+            if started is None:  # AWS may have started it, and we not have heard of it
+                started = tasks.find(name, key, asker_of(task_instance))
+            if started is not None:
+                tasks.stop(started, f"its Airflow task ended by {type(error).__name__}")
         raise
     return outcome
-
-
-def _start(
-    tasks: StepTasks,
-    name: str,
-    key: Mapping[str, Any],
-    asker: Asker,
-    *,
-    poll_seconds: float,
-    patience_seconds: float,
-) -> StartedStep:
-    """Ask until there is room: a task without retries should not fail for a minute without."""
-    deadline = time.monotonic() + patience_seconds
-    while True:
-        try:
-            return tasks.start(name, key, asker)
-        except Unreachable as error:
-            if time.monotonic() >= deadline:
-                raise
-            log.warning("%s", error)
-            time.sleep(poll_seconds)
 
 
 def start_step(

@@ -129,11 +129,8 @@ class StepTasks:
         ConfigurationError, NotFound, Rejected
             If cluster, task definition, network or permissions are not as they should be.
         """
-        content = json.dumps(key, sort_keys=True)
-        same = (asker.dag_id, asker.run_id, asker.task_id, asker.map_index, name, content, turn)
-        step = _digest(*same)
-        owner = f"airflow/{_told(asker.dag_id)}/{_told(asker.task_id)}"[:100]
-        started_by = f"{owner}/{step[:24]}"
+        step, content = _step(name, key, asker, turn)
+        started_by = _started_by(asker, step)
         running = self._running(name, started_by)
         if running is not None:
             return running
@@ -171,6 +168,11 @@ class StepTasks:
         else:
             request["launchType"] = "FARGATE"
         return StartedStep(name, self._run(name, request), place)
+
+    def find(self, name: str, key: Mapping[str, Any], asker: Asker, *, turn: int = 0) -> StartedStep | None:
+        """The step where it runs for this task instance; raises Unreachable."""
+        step, _ = _step(name, key, asker, turn)
+        return self._running(name, _started_by(asker, step))
 
     def _run(self, name: str, request: Mapping[str, Any]) -> str:
         with aws_errors(f"start step {name}"):
@@ -349,6 +351,17 @@ def _told_of(asker: Asker) -> list[dict[str, str]]:
     """As Airflow tells its own tasks: for the step's log and its trace."""
     said = {"DAG_ID": asker.dag_id, "DAG_RUN_ID": asker.run_id, "TASK_ID": asker.task_id}
     return [{"name": f"AIRFLOW_CTX_{word}", "value": value} for word, value in said.items()]
+
+
+def _step(name: str, key: Mapping[str, Any], asker: Asker, turn: int) -> tuple[str, str]:
+    """What identifies the step over all tries, and its key as text."""
+    content = json.dumps(key, sort_keys=True)
+    return _digest(asker.dag_id, asker.run_id, asker.task_id, asker.map_index, name, content, turn), content
+
+
+def _started_by(asker: Asker, step: str) -> str:
+    owner = f"airflow/{_told(asker.dag_id)}/{_told(asker.task_id)}"[:100]
+    return f"{owner}/{step[:24]}"
 
 
 def _digest(*parts: object) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, Connection
 from autotrader import command
 from autotrader.config.settings import Settings
 from autotrader.db.engine import connect, parse_url
+from autotrader.db.locks import exclusive
 from autotrader.domain.errors import ConfigurationError, Refused
 
 _ADVICE = "set AUTOTRADER_DATABASE__ADMIN_URL to postgresql://ADMINISTRATOR:PASSWORD@HOST:PORT/postgres"
@@ -56,7 +57,10 @@ def prepare_server(*, settings: Settings) -> command.Result:
     wanted = _wanted(settings, administrator)
     engine = connect(administrator.render_as_string(hide_password=False))
     try:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with (
+            exclusive(engine, "prepare-server"),
+            engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
             prepared = [_prepare(connection, url) for url in wanted]
     finally:
         engine.dispose()

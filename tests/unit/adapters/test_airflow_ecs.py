@@ -17,6 +17,7 @@ import pytest
 from airflow.exceptions import AirflowFailException
 
 from autotrader.adapters import airflow_dag, airflow_ecs
+from autotrader.adapters.airflow_step_tasks import StepTasks
 from autotrader.domain.errors import ConfigurationError, Unreachable
 from tests.services import AWS_ENVIRONMENT, local_aws
 
@@ -130,6 +131,27 @@ def test_a_task_that_is_killed_stops_its_step(on_ecs: Any, url: str, monkeypatch
         signal.signal(signal.SIGTERM, before)
     assert told == [signal.SIGTERM]  # Airflow's own handler heard it too
     assert last_task(url)["lastStatus"] == "STOPPED"
+    assert last_task(url)["stoppedReason"] == "its Airflow task ended by SystemExit"
+
+
+def test_a_task_that_is_killed_before_it_hears_of_its_step_stops_it(
+    on_ecs: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan(url, {"end": "never_begins"})
+    run = StepTasks._run
+
+    def run_and_be_killed(*request: Any) -> str:
+        arn = run(*request)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return arn
+
+    monkeypatch.setattr(StepTasks, "_run", run_and_be_killed)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(SystemExit):
+            airflow_dag.run("alerts.task_failed", **ALERT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert last_task(url)["stoppedReason"] == "its Airflow task ended by SystemExit"
 
 

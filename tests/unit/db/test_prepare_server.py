@@ -6,8 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -109,6 +111,18 @@ def test_a_second_run_changes_the_password_and_keeps_what_is_there(server: Serve
         server.url(f"{server.stem}_platform", "a-new-one", f"{server.stem}_platform")
     ) as made:
         assert made.execute("SELECT count(*) FROM kept").fetchall() == [(0,)]
+
+
+def test_of_several_that_prepare_at_once_none_is_in_anothers_way(server: Server) -> None:
+    settings, start = server.settings(), threading.Barrier(4)
+
+    def prepare(_: int) -> str:
+        start.wait()
+        return prepare_server(settings=settings).text
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(prepare, range(4)))
+    assert sum(f"role {server.stem}_platform: made" in text for text in told) == 1
 
 
 def test_a_role_has_one_password_and_is_not_the_administrator(server: Server) -> None:
