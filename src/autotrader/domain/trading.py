@@ -19,10 +19,7 @@ class TradingState(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a state holds. Each cause holds its own state; the account is in the worst of them.
-
-    What a person must end (`needs_person`) outlives restarts.
-    """
+    """Why a state holds. Each cause holds its own state; the account is in the worst of them."""
 
     OPERATOR = "operator"
     DAILY_LOSS = "daily_loss"
@@ -37,15 +34,8 @@ class Cause(StrEnum):
     REGISTRY = "registry"
 
     @property
-    def needs_person(self) -> bool:
-        return self in _FOR_A_PERSON
-
-    @property
     def is_breaker(self) -> bool:
         return self in {Cause.DAILY_LOSS, Cause.DRAWDOWN}
-
-
-_FOR_A_PERSON = frozenset({Cause.OPERATOR, Cause.DAILY_LOSS, Cause.DRAWDOWN})
 
 
 class RunStatus(StrEnum):
