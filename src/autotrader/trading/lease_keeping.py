@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 
@@ -79,8 +80,7 @@ class LeaseKeeper:
         told = False
         while True:
             gone = before is not None and self._has_ended(before.owner)
-            watched = self._clock.monotonic() - since
-            silent = watched >= self._patience(before)
+            silent = self._clock.monotonic() - since >= self._patience(before)
             if self._acquire(before if gone or silent else None):
                 break
             if not told:
@@ -93,8 +93,8 @@ class LeaseKeeper:
         if before is not None:
             # Until it was over its owner may have handed over an order.
             ended = min(before.expires_at, self._clock.now())
-            over = watched - self._seconds if silent else (self._clock.now() - ended).total_seconds()
-            await self._wait_out(self._longest_send - over)
+            over = timedelta() if silent else self._clock.now() - ended
+            await self._wait_out(self._longest_send - over.total_seconds())
 
     def _patience(self, other: Lease | None) -> float:
         """Seconds in which a living owner would have prolonged its lease.
