@@ -168,7 +168,7 @@ def _make(
             raise
         if durable:
             for folder in changed:
-                _sync_folder(folder)
+                sync(folder)
 
 
 def hold(file: BinaryIO) -> None:
@@ -207,8 +207,9 @@ def _missing_parents(folder: Path) -> list[Path]:
     return missing
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file's content, or a folder's entries, to the disk; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autotrader.domain.errors import BadData
+from autotrader.files import sync
 
 
 class PaperJournal:
@@ -31,6 +32,7 @@ class PaperJournal:
         self._durable = durable
         content = path.read_bytes() if path.exists() else b""
         self._found = content[: content.rfind(b"\n") + 1]
+        # Opened before it has its name: opened after, it could be the copy of a process that came meanwhile.
         copy = path.with_name(f"{path.name}.{os.getpid()}")
         self._file = copy.open("wb", buffering=0)
         self._file.write(self._found)
@@ -38,7 +40,7 @@ class PaperJournal:
             os.fsync(self._file.fileno())
         copy.replace(path)
         if durable:
-            _sync_folder(path.parent)
+            sync(path.parent)
 
     def read(self) -> Iterator[list[dict[str, Any]]]:
         """What had been appended when it was opened, oldest first; without what a kill left of the last.
@@ -65,11 +67,3 @@ class PaperJournal:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from autotrader.adapters.file_lock import locked
 from autotrader.domain.errors import BadData
+from autotrader.files import sync
 from autotrader.ports.deployment import Release
 from autotrader.ports.registry import ModelRegistry, ModelVersion
 
@@ -89,9 +89,9 @@ def _make(release: Release, target: Path, bring: Callable[[Path], Path]) -> None
         )
     (partial / RELEASE_FILE).write_text(json.dumps(describe_release(release), indent=2) + "\n")
     for path in (*partial.iterdir(), partial):
-        _sync(path)
+        sync(path)
     partial.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _is_intact(target: Path, release: Release) -> bool:
@@ -107,11 +107,3 @@ def _is_intact(target: Path, release: Release) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,7 +11,6 @@ import contextlib
 import email
 import email.policy
 import fcntl
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ import structlog
 
 from autotrader.alerts.mail import Letter, message, require_address
 from autotrader.domain.errors import ConfigurationError, Rejected, Throttled, Unreachable
-from autotrader.files import storage_errors, write_atomically
+from autotrader.files import storage_errors, sync, write_atomically
 from autotrader.ports.clock import WallClock
 from autotrader.ports.mail import MailServer
 
@@ -263,9 +262,5 @@ def _move(file: Path, folder: Path) -> Path:
     with storage_errors(f"move {file.name} to {folder}"):
         folder.mkdir(exist_ok=True)
         moved = file.rename(folder / file.name)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(folder)
     return moved

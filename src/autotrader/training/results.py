@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from autotrader.command import to_plain
 from autotrader.data.places import bring, delete_folder, send, write_new, write_whole
 from autotrader.domain.errors import BadData, NotFound
-from autotrader.files import storage_errors, write_atomically
+from autotrader.files import storage_errors, sync, write_atomically
 from autotrader.plain import from_plain
 from autotrader.ports.places import Place
 from autotrader.training.artifacts import file_sha256
@@ -142,7 +142,7 @@ class Results:
             except OSError:
                 if not (folder / RESULT_FILE).exists():
                     raise
-            _sync(folder.parent)
+            sync(folder.parent)
 
     def _send(self, name: str, staging: Path) -> bool:
         """Publish the staging folder to all machines; False where another attempt was quicker."""
@@ -241,13 +241,5 @@ def _locked(folder: Path, flags: int = 0) -> Iterator[None]:
 def _sync_all(staging: Path) -> None:
     for path in staging.rglob("*"):
         if path.is_file():
-            _sync(path)
-    _sync(staging)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(path)
+    sync(staging)
