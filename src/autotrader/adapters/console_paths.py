@@ -10,7 +10,10 @@ _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, no
 
 def is_web(url: str) -> bool:
     """Whether a browser may be sent there; `javascript:` and the like are not."""
-    return urlsplit(url).scheme in ("http", "https")
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:  # such as of a host in brackets that is no IPv6 address
+        return False
 
 
 def web_address(url: str | None) -> str | None:

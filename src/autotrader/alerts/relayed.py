@@ -16,6 +16,7 @@ from autotrader.ports.alerts import ChannelName
 
 RELAYED = "alertmanager"  # value of `source`, and what fingerprints and incidents of such alerts begin with
 
+MOST_RELAYED = 1_000  # alerts of one request to the platform
 GROUPED_BY = ("alertname", "severity", "service")  # an incident of a pager is a group of alerts
 PEOPLE: Mapping[Severity, tuple[ChannelName, timedelta]] = {
     Severity.CRITICAL: (ChannelName.PAGERDUTY, ALERTS.critical_repeat),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autotrader.alerts.relayed import GROUPED_BY, PEOPLE, matcher_of
+from autotrader.alerts.relayed import GROUPED_BY, MOST_RELAYED, PEOPLE, matcher_of
 from autotrader.domain.alert_rules import INHIBITIONS
 from autotrader.domain.service_levels import promql_duration
 from autotrader.domain.thresholds import ALERTS
@@ -94,6 +94,7 @@ def _webhook(scene: Scene) -> dict[str, Value]:
     return {
         "url": f"{scene.api_url}/alerts/webhook",
         "send_resolved": True,
+        "max_alerts": MOST_RELAYED,
         "http_config": {"authorization": {"credentials_file": str(scene.secrets / PLATFORM_TOKEN)}},
     }
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from autotrader.alerts.channels.alertmanager import ORIGIN
-from autotrader.alerts.relayed import RELAYED, fingerprint_of, incident_of
+from autotrader.alerts.relayed import MOST_RELAYED, RELAYED, fingerprint_of, incident_of
 from autotrader.alerts.sources import named
 from autotrader.alerts.wording import one_line
 from autotrader.apps.api.bodies import Body, EventBody
@@ -19,7 +19,6 @@ from autotrader.domain.instruments import InstrumentId
 from autotrader.ports.alerts import AlertEvent, AlertState
 from autotrader.ports.events import Event, EventType
 
-MOST_ALERTS = 1_000  # of one request; Alertmanager's own `max_alerts` keeps it smaller
 _LABEL = Annotated[str, Field(max_length=4_096)]
 _LABELS = Annotated[dict[_LABEL, _LABEL], Field(max_length=64)]
 
@@ -115,7 +114,7 @@ class Webhook(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: Literal["4"]
-    alerts: list[Told] = Field(max_length=MOST_ALERTS)
+    alerts: list[Told] = Field(max_length=MOST_RELAYED)
 
 
 class Received(Body):

@@ -190,6 +190,11 @@ class Poller:
                 if not failing:
                     _log.error("the streams stand still", reason=str(error))
                 failing = True
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look comes
+                self._metrics.stream_failures.inc()
+                if not failing:
+                    _log.error("a fault of ours holds up the streams", exc_info=error)
+                failing = True
             await asyncio.sleep(pause_seconds)
 
     async def _tell(self, happenings: Sequence[Happening]) -> None:

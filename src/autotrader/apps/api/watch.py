@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from autotrader.apps.api.bodies import EventBody, FillBody
 from autotrader.apps.api.reading import positions_of
@@ -14,11 +14,12 @@ from autotrader.ports.clock import WallClock
 from autotrader.ports.events import EventLog, EventType
 from autotrader.ports.trading import AccountState, Page, TradingRecords
 
+T = TypeVar("T")
+
 FIRST_FILLS = 500  # that the first look takes for known
 FILLS = 100  # a page, of which later looks find few that are new
-MOST_PAGES = 100
-ALERTS = 500
-REMEMBERED = 20_000  # keys of fills and of alerts: more than a look reads
+ALERTS = 500  # a page
+REMEMBERED = 20_000  # keys of fills and of alerts: as many as a look reads
 # An alert may be recorded later than it says; one that comes later than this is in the list alone.
 ALERT_DELAY = timedelta(minutes=10)
 
@@ -94,21 +95,23 @@ class Watch:
 
     def _unseen_fills(self, account: str, seen: _Seen) -> list[Fill]:
         """Newest first."""
-        unseen: list[Fill] = []
         if self._is_first:
             return list(self._records.fills(account, Page(limit=FIRST_FILLS)))
-        for number in range(MOST_PAGES):
-            page = self._records.fills(account, Page(limit=FILLS, offset=number * FILLS))
-            new = [fill for fill in page if _key(fill) not in seen]
-            unseen += new
-            if len(new) < FILLS:
-                break
-        return unseen
+        return _unseen(
+            lambda offset: self._records.fills(account, Page(limit=FILLS, offset=offset)), FILLS, _key, seen
+        )
 
     def _look_for_alerts(self) -> None:
         now = self._clock.now()
-        found = self._events.recent(type=EventType.ALERT, start=self._alerts_since, limit=ALERTS)
-        new = [event for event in found if event.key not in self._alerts]
+        since = self._alerts_since
+        new = _unseen(
+            lambda offset: self._events.recent(
+                type=EventType.ALERT, start=since, limit=ALERTS, offset=offset
+            ),
+            ALERTS,
+            lambda event: event.key,
+            self._alerts,
+        )
         self._told += [
             Happening("alert", None, EventBody.model_validate(event).model_dump(mode="json"))
             for event in reversed(new)
@@ -130,6 +133,20 @@ class _Seen:
         self._keys.update(dict.fromkeys(reversed(keys)))
         for key in list(self._keys)[: max(len(self._keys) - REMEMBERED, 0)]:
             del self._keys[key]
+
+
+def _unseen(
+    page_from: Callable[[int], Sequence[T]], size: int, key_of: Callable[[T], Hashable], seen: _Seen
+) -> list[T]:
+    """Of rows that come newest first, those before a page in which some are known; newest first."""
+    unseen: dict[Hashable, T] = {}  # by key: a row that is inserted meanwhile moves another to the next page
+    for number in range(REMEMBERED // size):
+        page = {key_of(row): row for row in page_from(number * size)}
+        new = {key: row for key, row in page.items() if key not in seen}
+        unseen |= new
+        if len(new) < size:
+            break
+    return list(unseen.values())
 
 
 def _key(fill: Fill) -> tuple[str, str]:
