@@ -78,7 +78,12 @@ def make_releases(home: Path) -> dict[Color, Release]:
     for color, version in VERSIONS.items():
         folder = home / "releases" / version
         folder.mkdir(parents=True)
-        metadata = {"feature_set": BALANCED.version, "interval": "1m", "entry_score": "0.1"}
+        metadata = {
+            "feature_set": BALANCED.version,
+            "interval": "1m",
+            "entry_score": "0.1",
+            "decide_every_bars": "5",
+        }
         export_model(classifier, calibration, folder, feature_names=BALANCED.names, metadata=metadata)
         digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
         described = {

@@ -58,6 +58,7 @@ from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.orders import Order
 from autotrader.domain.rollout import Color
 from autotrader.execution.arrays import Floats
+from autotrader.execution.strategy import EntryRule
 from autotrader.features.kernels.layout import LOOKBACK
 from autotrader.features.live import warm_up
 from autotrader.ports.broker import VenueOrder
@@ -93,8 +94,8 @@ class Scripted:
         self._model = model
         self._start = START.timestamp()
 
-    def of(self, version: str) -> float:  # noqa: ARG002 - all open from the same score
-        return ENTRY
+    def of(self, version: str) -> EntryRule:  # noqa: ARG002 - all by the same rule
+        return EntryRule(ENTRY, every_bars=1)
 
     async def predict(self, request: PredictionRequest) -> Prediction:
         return self.answer(request)
@@ -254,7 +255,7 @@ async def trade(
             broker=venue,
             records=records,
             predictor=predictor,
-            entry_scores=predictor,
+            entry_rules=predictor,
             past=past,
             clock=clock,
             watch=watch,

@@ -39,7 +39,9 @@ def onnx_model(seed: int = 7, *, width: int = len(FEATURES)) -> bytes:
     return model.SerializeToString()
 
 
-def trading_model(feature: str = "zscore_20", *, pull: float = 1.0, entry_score: float = 0.1) -> bytes:
+def trading_model(
+    feature: str = "zscore_20", *, pull: float = 1.0, entry_score: float = 0.1, every_bars: int = 1
+) -> bytes:
     """A model of the trader's features that foresees a rise where one of them is high.
 
     Parameters
@@ -68,6 +70,7 @@ def trading_model(feature: str = "zscore_20", *, pull: float = 1.0, entry_score:
             "feature_set": BALANCED.version,
             "feature_names": json.dumps(BALANCED.names),
             "entry_score": json.dumps(entry_score),
+            "decide_every_bars": json.dumps(every_bars),
         },
     )
     return model.SerializeToString()

@@ -30,6 +30,7 @@ from autotrader.db.engine import open_database
 from autotrader.db.trading_records import SqlTradingRecords
 from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.rollout import Color
+from autotrader.execution.strategy import EntryRule
 from autotrader.features.kernels.layout import LOOKBACK
 from autotrader.ports.broker import Broker
 from autotrader.ports.clock import MarketClock, WallClock
@@ -58,8 +59,8 @@ class Scores:
         self._score = score
         self.fails: Exception | None = None
 
-    def of(self, version: str) -> float:
-        return 0.1
+    def of(self, version: str) -> EntryRule:
+        return EntryRule(0.1, every_bars=1)
 
     async def predict(self, request: PredictionRequest) -> Prediction:
         if self.fails is not None:
@@ -224,7 +225,7 @@ class World:
             broker=broker,
             records=self.records,
             predictor=self.predictor,
-            entry_scores=self.predictor,
+            entry_rules=self.predictor,
             past=past_of(self.bars, cursor + MINUTE),
             clock=self.clock,
             market_clock=self.market_clock,

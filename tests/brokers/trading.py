@@ -130,7 +130,7 @@ class VenueWorld:
             broker=broker,
             records=self.records,
             predictor=self.predictor,
-            entry_scores=self.predictor,
+            entry_rules=self.predictor,
             past=past_of(self.bars, cursor + MINUTE),
             clock=self.clock,
             tell=self.recoveries.append,

@@ -6,15 +6,15 @@ import time
 
 import numpy as np
 
-from autotrader.adapters.entry_scores import entry_score
 from autotrader.domain.errors import Rejected
 from autotrader.domain.rollout import Color
+from autotrader.execution.strategy import EntryRule
 from autotrader.ports.predictions import Prediction, PredictionRequest
 from autotrader.registry.onnx_model import OnnxModel
 
 
 class ModelPredictor:
-    """Predictor and entry score of one ONNX model.
+    """Predictor and entry rule of one ONNX model.
 
     Parameters
     ----------
@@ -27,10 +27,10 @@ class ModelPredictor:
         self._model = model
         self._version = version
         self._feature_set = model.metadata.get("feature_set", "")
-        self._entry_score = entry_score(model)
+        self._entry_rule = EntryRule.of(model.metadata)
 
-    def of(self, version: str) -> float:  # noqa: ARG002 - it is the only one
-        return self._entry_score
+    def of(self, version: str) -> EntryRule:  # noqa: ARG002 - it is the only one
+        return self._entry_rule
 
     async def predict(self, request: PredictionRequest) -> Prediction:
         return self.answer(request)

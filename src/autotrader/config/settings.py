@@ -166,7 +166,7 @@ class TrainingSettings(Section):
     fold_days: int = Field(7, ge=1, description="Test window of each fold")
     trials_per_model: int = Field(6, ge=1)
     models: Words = ("logistic", "hist_gradient_boosting", "lightgbm")
-    sample_every_bars: int = Field(5, ge=1, description="Labels overlap: keep every n-th row")
+    sample_every_bars: int = Field(5, ge=1, description="Labels overlap: learn from, and decide at, every n-th bar")
     seed: int = 7
     keep_runs: int = Field(5, ge=1, description="Newest runs whose files are kept under home")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,11 +11,12 @@ from autotrader.config.settings import StrategySettings
 from autotrader.data.bars import BarStore
 from autotrader.deployment.analysis.guards import GuardEvidence
 from autotrader.deployment.replay import ReplayRows
+from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId
 from autotrader.execution.clock import bars_per_year
 from autotrader.execution.net_returns import PairedReturns, Scores, paired_net_returns, trade_results
 from autotrader.execution.prices import PriceBars
-from autotrader.execution.strategy import VOLATILITY_FEATURE, StrategyRules
+from autotrader.execution.strategy import VOLATILITY_FEATURE, EntryRule, StrategyRules, decides
 from autotrader.ports.deployment import Pair
 from autotrader.registry.onnx_model import OnnxModel
 
@@ -61,15 +61,18 @@ def guard_evidence(
     rows : ReplayRows
         Rows that were asked about; the volatility that sizing needs is among their features.
     stable, candidate : OnnxModel
-        Their metadata hold the score that opens a position.
+        Their metadata hold when they decide, and the score that opens a position.
 
     Returns
     -------
     GuardEvidence or None
-        None where a model was made without such a score, or no instrument has two bars.
+        None where a model was made without these, or no instrument has two bars.
     """
-    entries = (_entry_score(stable), _entry_score(candidate))
-    if entries[0] is None or entries[1] is None or VOLATILITY_FEATURE not in rows.names:
+    if VOLATILITY_FEATURE not in rows.names:
+        return None
+    try:
+        entries = (EntryRule.of(stable.metadata), EntryRule.of(candidate.metadata))
+    except BadData:
         return None
     rules, books = StrategyRules.of(strategy), []
     for instrument in scores.instruments:
@@ -103,7 +106,7 @@ def _book(
     scores: TradedScores,
     rows: ReplayRows,
     bars: BarStore,
-    entries: tuple[float | None, float | None],
+    entries: tuple[EntryRule, EntryRule],
     strategy: StrategySettings,
     rules: StrategyRules,
 ) -> tuple[PairedReturns, list[tuple[int, int]]] | None:
@@ -130,9 +133,17 @@ def _book(
     when = np.array([ts.replace(tzinfo=None) for ts, _ in priced], dtype="datetime64[us]")
     sized_by = np.array([volatility[ts] for ts, _ in priced])
     one, other = (
-        Scores(when, np.array([pair[side] for _, pair in priced]), sized_by, entry)
+        Scores(
+            when,
+            np.where(
+                decides(when.astype(np.int64), strategy.interval, entry.every_bars),
+                [pair[side] for _, pair in priced],
+                np.nan,
+            ),
+            sized_by,
+            entry.score,
+        )
         for side, entry in enumerate(entries)
-        if entry is not None
     )
     paired = paired_net_returns(instrument, prices, stable=one, candidate=other, rules=rules)
     results = [trade_results(instrument, prices, side, rules=rules) for side in (one, other)]
@@ -146,8 +157,3 @@ def _volatility(instrument: str, rows: ReplayRows) -> dict[datetime, float]:
         for i, name in enumerate(rows.instrument)
         if name == instrument
     }
-
-
-def _entry_score(model: OnnxModel) -> float | None:
-    written = model.metadata.get("entry_score")
-    return None if written is None else float(json.loads(written))

@@ -24,7 +24,7 @@ class Scores:
     ts : datetime64[k]
         Opens of the bars at whose close it was said, strictly increasing.
     score : float64[k]
-        As `autotrader.execution.strategy.score_of`.
+        As `autotrader.execution.strategy.score_of`; NaN where the model does not decide.
     volatility : float64[k]
         `autotrader.execution.strategy.VOLATILITY_FEATURE`, as the model was given it.
     entry_score : float

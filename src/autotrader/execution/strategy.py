@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotrader.config.settings import StrategySettings
+from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import ASSET_CLASS_OF, AssetClass, InstrumentId
 from autotrader.execution.arrays import Floats, Times
@@ -22,6 +26,49 @@ SHORTABLE = frozenset({AssetClass.FX})
 
 # The feature that sizing looks at: standard deviation of one bar's return over 200 bars.
 VOLATILITY_FEATURE = "volatility_200"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRule:
+    """When a model version decides, and how sure it must be; its training chose both.
+
+    Attributes
+    ----------
+    score : float
+        Size of score from which a position is opened.
+    every_bars : int
+        It decides at bars whose open is a multiple of so many intervals since 1970, as it was judged;
+        in between, what it says is no opinion.
+    """
+
+    score: float
+    every_bars: int
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> EntryRule:
+        """As the ONNX file says; raises BadData where it does not."""
+        try:
+            return cls(float(metadata["entry_score"]), int(metadata["decide_every_bars"]))
+        except (KeyError, ValueError):
+            raise BadData(
+                "expected a model that says from which score it trades and how often, was one without: "
+                "train it anew"
+            ) from None
+
+
+@overload
+def decides(ts_us: int, interval: Interval, every_bars: int) -> bool: ...
+@overload
+def decides(ts_us: NDArray[np.int64], interval: Interval, every_bars: int) -> NDArray[np.bool_]: ...
+def decides(ts_us: int | NDArray[np.int64], interval: Interval, every_bars: int) -> bool | NDArray[np.bool_]:
+    """Whether a strategy that decides at every n-th bar does so at bars of these opens: bool, or bool[n].
+
+    Parameters
+    ----------
+    ts_us : int or int64[n]
+        Microseconds since 1970.
+    """
+    return ts_us // (interval.seconds * 1_000_000) % every_bars == 0
 
 
 @dataclass(frozen=True, slots=True)

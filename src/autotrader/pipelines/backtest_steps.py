@@ -12,6 +12,7 @@ from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
 from autotrader.domain.bars import floor_to
 from autotrader.domain.errors import ConfigurationError
+from autotrader.execution.strategy import EntryRule
 from autotrader.features.store.store import FeatureStore
 from autotrader.pipelines.jobs import done_as_job
 from autotrader.pipelines.training_steps import chosen_instruments, training_results
@@ -23,6 +24,7 @@ from autotrader.ports.jobs import Jobs
 from autotrader.ports.places import Places
 from autotrader.ports.registry import ModelRegistry
 from autotrader.ports.tracking import ExperimentTracker
+from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training import retention
 from autotrader.training.evaluation import BUY_AND_HOLD, MODEL
 from autotrader.training.on_demand import backtest_on_demand
@@ -145,22 +147,23 @@ def _backtest(
     start, end = _window(start_date, end_date, now=floor_to(clock.now(), strategy.interval))
     results = training_results(settings, places)
     with retention.in_use(results):
+        folder = results.folder / "backtests" / run_key
+        model, onnx_path, every = None, None, settings.training.sample_every_bars
+        if model_version is not None:
+            model = registry.get(strategy.strategy_id, model_version)
+            folder.mkdir(parents=True, exist_ok=True)
+            onnx_path = registry.fetch_artifact(model, "model.onnx", folder)
+            every = EntryRule.of(OnnxModel(onnx_path).metadata).every_bars
         prepared = freeze_window(
             bars=bars,
             features=feature_store,
             instruments=chosen_instruments(settings, instruments),
             strategy=strategy,
-            sample_every_bars=settings.training.sample_every_bars,
+            sample_every_bars=every,
             start=start,
             as_of=end,
             results=results,
         )
-        folder = results.folder / "backtests" / run_key
-        model, onnx_path = None, None
-        if model_version is not None:
-            model = registry.get(strategy.strategy_id, model_version)
-            folder.mkdir(parents=True, exist_ok=True)
-            onnx_path = registry.fetch_artifact(model, "model.onnx", folder)
         title = f"Backtest of {model.semver}" if model else "Backtest of the baselines"
         done = backtest_on_demand(
             prepared=prepared, onnx_path=onnx_path, title=title, strategy=strategy, folder=folder

@@ -16,7 +16,7 @@ from autotrader.domain.bars import Interval
 from autotrader.domain.errors import AutotraderError, BadData, Unreachable
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.trading import Cause
-from autotrader.execution.strategy import VOLATILITY_FEATURE
+from autotrader.execution.strategy import VOLATILITY_FEATURE, EntryRule, decides
 from autotrader.features.definitions import FeatureSet
 from autotrader.features.live import LiveFeatures
 from autotrader.ports.predictions import ImmediatePredictor, Prediction, PredictionRequest, Predictor
@@ -25,10 +25,10 @@ from autotrader.trading.bars import Bar, Batch
 _WARMS_UP = "features warm up"
 
 
-class EntryScores(Protocol):
-    """The score from which a model version opens positions, chosen when it was trained."""
+class EntryRules(Protocol):
+    """When a model version decides and from which score it opens positions."""
 
-    def of(self, version: str) -> float:
+    def of(self, version: str) -> EntryRule:
         """Raises Unreachable or NotFound where the version's model cannot be read."""
         ...
 
@@ -42,6 +42,8 @@ class Forecast:
     prediction : Prediction or None
     entry_score : float
         Of the version that answered; NaN without a prediction.
+    decides : bool
+        Whether that version decides at this bar; in between, it is asked for its opinion alone.
     volatility : float
         Standard deviation of one bar's simple return; NaN while it warms up.
     reason : str
@@ -53,6 +55,7 @@ class Forecast:
     prediction: Prediction | None
     entry_score: float
     volatility: float
+    decides: bool = False
     reason: str = ""
     outage: Cause | None = None
 
@@ -73,7 +76,7 @@ class Forecasting:
     Parameters
     ----------
     predictor : Predictor
-    entry_scores : EntryScores
+    entry_rules : EntryRules
     feature_set : FeatureSet
     interval : Interval
     instruments : sequence of InstrumentId
@@ -88,7 +91,7 @@ class Forecasting:
     def __init__(
         self,
         predictor: Predictor,
-        entry_scores: EntryScores,
+        entry_rules: EntryRules,
         *,
         feature_set: FeatureSet,
         interval: Interval,
@@ -99,8 +102,9 @@ class Forecasting:
     ) -> None:
         self._predictor = predictor
         self._at_once = predictor if isinstance(predictor, ImmediatePredictor) else None
-        self._entry_scores = entry_scores
+        self._entry_rules = entry_rules
         self._feature_set = feature_set
+        self._interval = interval
         self._features = {i: LiveFeatures(interval, feature_set) for i in instruments}
         self._newest: dict[InstrumentId, int] = {}
         self._volatility = feature_set.names.index(VOLATILITY_FEATURE)
@@ -133,9 +137,11 @@ class Forecasting:
         ]
         if self._at_once is not None:
             ask = self._at_once.answer
-            made = [self._forecast(ask, request, volatility) for request, volatility in asked]
+            made = [self._forecast(ask, request, volatility, ts_us) for request, volatility in asked]
         else:
-            made = await asyncio.gather(*(self._ask(request, volatility) for request, volatility in asked))
+            made = await asyncio.gather(
+                *(self._ask(request, volatility, ts_us) for request, volatility in asked)
+            )
         return dict(zip(rows, made, strict=True))
 
     def _row(self, bar: Bar, ts_us: int) -> list[float]:
@@ -147,38 +153,41 @@ class Forecasting:
         values: list[float] = row.tolist()
         return values
 
-    async def _ask(self, request: PredictionRequest | None, volatility: float) -> Forecast:
+    async def _ask(self, request: PredictionRequest | None, volatility: float, ts_us: int) -> Forecast:
         if request is None:
-            return Forecast(None, math.nan, volatility, _WARMS_UP)
+            return Forecast(None, math.nan, volatility, reason=_WARMS_UP)
         try:
             async with asyncio.timeout(self._patience):
                 prediction = await self._predictor.predict(request)
         except TimeoutError:
             late = f"no answer in {self._patience:g} s"
-            return Forecast(None, math.nan, volatility, late, outage=Cause.PREDICTIONS)
+            return Forecast(None, math.nan, volatility, reason=late, outage=Cause.PREDICTIONS)
         except AutotraderError as error:
             return _without(error, volatility, Cause.PREDICTIONS)
-        return self._with_entry_score(prediction, volatility)
+        return self._by_its_rule(prediction, volatility, ts_us)
 
     def _forecast(
         self,
         ask: Callable[[PredictionRequest], Prediction],
         request: PredictionRequest | None,
         volatility: float,
+        ts_us: int,
     ) -> Forecast:
         if request is None:
-            return Forecast(None, math.nan, volatility, _WARMS_UP)
+            return Forecast(None, math.nan, volatility, reason=_WARMS_UP)
         try:
             prediction = ask(request)
         except AutotraderError as error:
             return _without(error, volatility, Cause.PREDICTIONS)
-        return self._with_entry_score(prediction, volatility)
+        return self._by_its_rule(prediction, volatility, ts_us)
 
-    def _with_entry_score(self, prediction: Prediction, volatility: float) -> Forecast:
+    def _by_its_rule(self, prediction: Prediction, volatility: float, ts_us: int) -> Forecast:
         try:
-            return Forecast(prediction, self._entry_scores.of(prediction.version), volatility)
+            rule = self._entry_rules.of(prediction.version)
         except AutotraderError as error:
             return _without(error, volatility, Cause.REGISTRY)
+        now = decides(ts_us, self._interval, rule.every_bars)
+        return Forecast(prediction, rule.score, volatility, decides=now)
 
     def _request(
         self, instrument: InstrumentId, ts: datetime, ts_us: int, row: list[float]
@@ -201,4 +210,4 @@ def _is_whole(row: list[float]) -> bool:
 
 def _without(error: AutotraderError, volatility: float, away: Cause) -> Forecast:
     outage = away if isinstance(error, Unreachable) else None
-    return Forecast(None, math.nan, volatility, str(error), outage=outage)
+    return Forecast(None, math.nan, volatility, reason=str(error), outage=outage)

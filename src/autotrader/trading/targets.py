@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -140,8 +139,9 @@ class Targets:
         before = self.of(instrument)
         now_us = round(ts.timestamp() * 1_000_000)
         score = forecast.score
-        # Not strong enough for the version that answered is no opinion; neither is no answer.
-        strong = score if not math.isnan(score) and abs(score) > forecast.entry_score else 0.0
+        # Not strong enough for the version that answered is no opinion; neither is no answer, nor what it
+        # says between its decisions.
+        strong = score if forecast.decides and abs(score) > forecast.entry_score else 0.0
         rates = self._sizing(instrument, shortable=rules.shortable)
         target, expires_us = next_target(
             before.target, before.expires_us, now_us, strong, forecast.volatility, *rates

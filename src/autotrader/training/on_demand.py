@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from autotrader.command import to_plain
 from autotrader.config.settings import StrategySettings
 from autotrader.domain.bars import parse_utc
 from autotrader.domain.errors import BadData
-from autotrader.execution.strategy import StrategyRules, score_of
+from autotrader.execution.strategy import EntryRule, StrategyRules, score_of
 from autotrader.registry.onnx_model import OnnxModel
 from autotrader.training.backtest import BacktestResult
 from autotrader.training.dataset import PreparedData, open_dataset
@@ -86,11 +85,17 @@ def backtest_on_demand(
         missing = sorted(set(model.feature_names) - set(prepared.feature_names))
         if missing:
             raise BadData(f"expected the features of the model, was without {', '.join(missing)}")
-        if not {"known_until", "entry_score"} <= set(model.metadata):
-            raise BadData(f"expected known_until and entry_score in {onnx_path}: train the model again")
+        if "known_until" not in model.metadata:
+            raise BadData(f"expected known_until in {onnx_path}: train the model again")
+        rule = EntryRule.of(model.metadata)
+        if rule.every_bars != prepared.sample_every_bars:
+            raise BadData(
+                f"expected rows of every {rule.every_bars} bars, at which the model decides, "
+                f"were of every {prepared.sample_every_bars}"
+            )
         columns = [prepared.feature_names.index(name) for name in model.feature_names]
         score = score_of(model.probabilities(data.features[:][:, columns]))
-        entry_score = np.full(len(rows), float(json.loads(model.metadata["entry_score"])))
+        entry_score = np.full(len(rows), rule.score)
         paths = {MODEL: trade(data, rows, score, entry_score=entry_score, rules=rules), **paths}
         decisions = decision_hash(data, rows, score, entry_score=entry_score, rules=rules)
         known_until = parse_utc(model.metadata["known_until"])

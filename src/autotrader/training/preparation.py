@@ -21,6 +21,7 @@ from autotrader.domain.errors import BadData, ConfigurationError, NotFound
 from autotrader.domain.instruments import InstrumentId
 from autotrader.execution.arrays import Times
 from autotrader.execution.labels import strategy_labels
+from autotrader.execution.strategy import decides
 from autotrader.training.artifacts import content_key
 from autotrader.training.classifiers import CLASSES
 from autotrader.training.dataset import (
@@ -199,8 +200,7 @@ class _Collection:
         for name in ("open", "close", "volume"):
             table[name] = price[name].fill_null(np.nan).to_numpy()
         labels = strategy_labels(table["ts"].copy(), table["close"].copy(), strategy=strategy)
-        slot = table["ts"].astype(np.int64) // (strategy.interval.seconds * 1_000_000)
-        sampled = np.flatnonzero(slot % every == 0)
+        sampled = np.flatnonzero(decides(table["ts"].astype(np.int64), strategy.interval, every))
         bar, feature_row = _matching(table["ts"], sampled, _naive(known["ts"]))
         labelled = labels.valid[bar]
         bar, feature_row = bar[labelled], feature_row[labelled]

@@ -43,8 +43,10 @@ class Model:
     metadata: dict[str, str]
 
 
-def model(entry_score: float | None = 0.2) -> Any:
-    return Model({} if entry_score is None else {"entry_score": json.dumps(entry_score)})
+def model(entry_score: float | None = 0.2, *, every_bars: int = 1) -> Any:
+    if entry_score is None:
+        return Model({})
+    return Model({"entry_score": json.dumps(entry_score), "decide_every_bars": json.dumps(every_bars)})
 
 
 def rows(instrument: str = "binance:BTCUSDT") -> ReplayRows:
@@ -96,6 +98,15 @@ def test_closed_trades_and_those_that_won_are_counted() -> None:
     found = evidence(on_and_off)
     assert found is not None
     assert found.candidate_trades == found.candidate_wins == found.stable_trades >= 3
+
+
+def test_each_model_is_traded_at_the_bars_at_which_it_decides() -> None:
+    hourly = model(every_bars=60)
+    between = [p if p.ts.minute else q for p, q in zip(pairs(0.9, 0.9), pairs(0.0, 0.0), strict=True)]
+    found = evidence(between, candidate=hourly)
+    assert found is not None
+    assert found.stable_returns.sum() > 0
+    assert not found.candidate_returns.any()
 
 
 def test_the_first_answer_to_a_bar_counts_and_one_sided_pairs_do_not() -> None:

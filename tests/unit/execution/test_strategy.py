@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from autotrader.config.settings import StrategySettings
+from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData
-from autotrader.execution.strategy import COST_MULTIPLE, StrategyRules, score_of
+from autotrader.execution.strategy import COST_MULTIPLE, EntryRule, StrategyRules, decides, score_of
 from tests.unit.execution.market import minutes
 
 RULES = StrategyRules.of(StrategySettings(horizon_minutes=5, round_trip_cost_bps=10))
@@ -27,6 +28,29 @@ def positions(score: list[float], *, instrument: str = BITCOIN, volatility: floa
 
 def test_a_score_is_the_probability_of_a_rise_minus_that_of_a_fall() -> None:
     assert score_of(np.array([[0.2, 0.3, 0.5], [0.7, 0.2, 0.1]])).tolist() == pytest.approx([0.3, -0.6])
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"entry_score": "0.1"},
+        {"decide_every_bars": "5"},
+        {"entry_score": "much", "decide_every_bars": "5"},
+        {"entry_score": "0.1", "decide_every_bars": "often"},
+    ],
+)
+def test_a_model_that_does_not_say_when_it_trades_is_bad_data(metadata: dict[str, str]) -> None:
+    whole = {"entry_score": "0.1", "decide_every_bars": "5"}
+    assert EntryRule.of(whole) == EntryRule(0.1, 5)
+    with pytest.raises(BadData, match="from which score it trades and how often"):
+        EntryRule.of(metadata)
+
+
+def test_decisions_fall_on_multiples_of_their_distance_since_1970() -> None:
+    quarter = 15 * 60_000_000
+    opens = np.arange(6) * quarter
+    assert decides(opens, Interval.M15, 2).tolist() == [True, False] * 3
+    assert [decides(int(at), Interval.M15, 2) for at in opens] == [True, False] * 3
 
 
 @pytest.mark.parametrize("shape", [(3,), (4, 2)])

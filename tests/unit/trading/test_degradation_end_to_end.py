@@ -17,6 +17,7 @@ from autotrader.apps.trader.assembly import assemble
 from autotrader.domain.errors import Unreachable
 from autotrader.domain.thresholds import DEGRADATION
 from autotrader.domain.trading import Cause, TradingState
+from autotrader.execution.strategy import EntryRule
 from autotrader.trading import session
 from autotrader.trading.bars import Batch
 from autotrader.trading.trader import Trader
@@ -70,7 +71,7 @@ def test_while_a_part_is_away_the_trader_does_what_the_table_says(
         wrap=wrap,
     )
 
-    def unreadable(version: str) -> float:
+    def unreadable(version: str) -> EntryRule:
         raise Unreachable(f"expected a score for {version}, was silence")
 
     def cut(is_cut: bool) -> None:
@@ -78,7 +79,7 @@ def test_while_a_part_is_away_the_trader_does_what_the_table_says(
             case Cause.PREDICTIONS:
                 predictor.fails = Unreachable("expected a prediction, was silence") if is_cut else None
             case Cause.REGISTRY:
-                monkeypatch.setattr(predictor, "of", unreadable if is_cut else (lambda _: 0.1))
+                monkeypatch.setattr(predictor, "of", unreadable if is_cut else (lambda _: EntryRule(0.1, 1)))
             case _:
                 lines[0].is_cut = is_cut
 
@@ -153,7 +154,7 @@ def test_a_silent_feed_is_an_outage_while_the_market_is_open(
                 broker=paper,
                 records=world.records,
                 predictor=world.predictor,
-                entry_scores=world.predictor,
+                entry_rules=world.predictor,
                 past=past_of(world.bars, START),
                 clock=clock,
                 market_clock=None,

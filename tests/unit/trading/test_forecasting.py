@@ -11,6 +11,7 @@ import pytest
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import AutotraderError, Rejected, Unreachable
 from autotrader.domain.trading import Cause
+from autotrader.execution.strategy import EntryRule
 from autotrader.features.definitions import BALANCED
 from autotrader.features.kernels.layout import LOOKBACK
 from autotrader.ports.predictions import ImmediatePredictor, Prediction, PredictionRequest, Predictor
@@ -88,8 +89,18 @@ def test_an_entry_score_that_cannot_be_read_is_the_registrys_outage() -> None:
             assert {f.outage for batch in forecasts(predictor) for f in batch} == {Cause.REGISTRY}
 
 
-def unreadable(version: str) -> float:
+def unreadable(version: str) -> EntryRule:
     raise Unreachable(f"expected MLflow to answer for {version}, was silence")
+
+
+def test_a_version_is_asked_at_every_bar_and_decides_at_those_it_was_judged_by() -> None:
+    predictor = Scores(score)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor, "of", lambda _: EntryRule(0.4, every_bars=5))
+        found = forecasts(predictor)
+    opens = [batch.ts.minute for batch in BARS[LOOKBACK:]]
+    assert [{f.decides for f in batch} for batch in found] == [{minute % 5 == 0} for minute in opens]
+    assert all(f.prediction and f.entry_score == 0.4 for batch in found for f in batch)
 
 
 def test_nobody_is_asked_before_the_features_are_there() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 
 from autotrader.config.settings import RiskSettings, Settings
@@ -10,7 +11,7 @@ from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData
 from autotrader.domain.rollout import Color
 from autotrader.domain.trading import Cause
-from autotrader.execution.strategy import StrategyRules
+from autotrader.execution.strategy import StrategyRules, decides
 from autotrader.ports.predictions import Prediction
 from autotrader.trading.forecasting import Forecast
 from autotrader.trading.targets import Targets, Wanted
@@ -31,10 +32,10 @@ def some_targets(memory: dict[str, object] | None = None) -> Targets:
     )
 
 
-def foreseen(score: float, *, entry: float = 0.3) -> Forecast:
+def foreseen(score: float, *, entry: float = 0.3, decides: bool = True) -> Forecast:
     up, down = max(score, 0.0), max(-score, 0.0)
     answered = Prediction("1", str(BTC), Color.BLUE, "v1.0.0", 1, ((down, 1 - up - down, up),), 0.0)
-    return Forecast(answered, entry, 0.001)
+    return Forecast(answered, entry, 0.001, decides=decides)
 
 
 def update(targets: Targets, forecast: Forecast, ts: datetime = NOW, *, price: str = "50000") -> Wanted:
@@ -54,9 +55,32 @@ def test_a_score_below_the_entry_and_no_answer_are_no_opinion() -> None:
     for forecast in (
         foreseen(0.2),
         foreseen(-0.2),
-        Forecast(None, math.nan, 0.001, "down", Cause.PREDICTIONS),
+        Forecast(None, math.nan, 0.001, reason="down", outage=Cause.PREDICTIONS),
     ):
         assert update(targets, forecast, NOW + MINUTE) == held
+
+
+@pytest.mark.parametrize("every", [1, 5, 7])
+def test_what_is_wanted_bar_by_bar_is_what_was_judged(every: int) -> None:
+    """A version that was judged at every n-th bar trades then, however sure it is in between."""
+    rules, minutes = StrategyRules.of(Settings(_env_file=None).strategy), 600
+    ts_us = round(NOW.timestamp() * 1e6) + np.arange(minutes) * 60_000_000
+    score = np.random.default_rng(7).uniform(-1, 1, minutes).round(3)
+    when = decides(ts_us, Interval.M1, every)
+    judged = rules.positions(
+        str(BTC),
+        ts_us.astype("datetime64[us]"),
+        np.where(when, score, np.nan),
+        volatility=np.full(minutes, 0.001),
+        entry_score=0.3,
+    )
+    targets = some_targets()
+    wanted = [
+        update(targets, foreseen(value, decides=now), NOW + n * MINUTE).target
+        for n, (value, now) in enumerate(zip(score.tolist(), when.tolist(), strict=True))
+    ]
+    assert wanted == judged.tolist()
+    assert len(set(wanted)) > 1
 
 
 def test_units_are_kept_while_the_target_is() -> None:

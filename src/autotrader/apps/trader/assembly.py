@@ -26,7 +26,7 @@ from autotrader.trading.broker_calls import BrokerCalls
 from autotrader.trading.checkpoint import Checkpoints
 from autotrader.trading.deciding import Deciding
 from autotrader.trading.desk import OrderDesk
-from autotrader.trading.forecasting import EntryScores, Forecasting
+from autotrader.trading.forecasting import EntryRules, Forecasting
 from autotrader.trading.lease_keeping import LeaseKeeper
 from autotrader.trading.limits import RiskLimits
 from autotrader.trading.opening import opened
@@ -114,7 +114,7 @@ async def assemble(
     broker: Broker,
     records: TradingRecords,
     predictor: Predictor,
-    entry_scores: EntryScores,
+    entry_rules: EntryRules,
     past: Mapping[InstrumentId, PastBars],
     clock: WallClock,
     market_clock: MarketClock | None = None,
@@ -159,7 +159,7 @@ async def assemble(
     )
     memory = state.memory.get("targets", {})
     outages = Outages(clock)
-    forecasting = _forecasting(predictor, entry_scores, around, strategy.interval, past)
+    forecasting = _forecasting(predictor, entry_rules, around, strategy.interval, past)
     accounting = Accounting(records, keeper, book, state, clock, actor=actor)
     desk = OrderDesk(broker, book, keeper, calls, clock, longest_send_seconds=around.longest_send_seconds)
     limits = RiskLimits.of(settings.risk)
@@ -252,14 +252,14 @@ def _book(
 
 def _forecasting(
     predictor: Predictor,
-    entry_scores: EntryScores,
+    entry_rules: EntryRules,
     around: Surroundings,
     interval: Interval,
     past: Mapping[InstrumentId, PastBars],
 ) -> Forecasting:
     forecasting = Forecasting(
         predictor,
-        entry_scores,
+        entry_rules,
         feature_set=BALANCED,
         interval=interval,
         instruments=around.instruments,

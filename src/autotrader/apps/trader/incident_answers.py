@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autotrader.adapters.model_predictor import ModelPredictor
 from autotrader.domain.errors import BadData, Refused
+from autotrader.execution.strategy import EntryRule
 from autotrader.features.definitions import BALANCED
 from autotrader.ports.predictions import Prediction, PredictionRequest
 from autotrader.ports.trading import Signal
@@ -33,7 +34,7 @@ def open_model(content: bytes, name: str) -> ModelPredictor:
 
 
 class RecordedAnswers:
-    """Predictor and entry scores: asks for each bar the version that answered then.
+    """Predictor and entry rules: asks for each bar the version that answered then.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class RecordedAnswers:
         self._models = {name: open_model(content, name) for name, content in models.items()}
         self.rows: dict[str, NDArray[np.float32]] = {}
 
-    def of(self, version: str) -> float:
+    def of(self, version: str) -> EntryRule:
         return self._models[version].of(version)
 
     async def predict(self, request: PredictionRequest) -> Prediction:

@@ -113,7 +113,7 @@ async def _as_then(incident: Incident, settings: Settings, folder: Path) -> Repl
             orders=incident.orders,
             venue=venue,
             predictor=answers,
-            entry_scores=answers,
+            entry_rules=answers,
         )
         stretch = _Stretch(recording, rerun, venue, answers)
         await rerun.walk(

@@ -35,7 +35,7 @@ from autotrader.ports.predictions import Predictor
 from autotrader.ports.trading import AccountState, Change, TradingRecords
 from autotrader.trading.bars import Batch
 from autotrader.trading.checkpoint import Checkpoint
-from autotrader.trading.forecasting import EntryScores
+from autotrader.trading.forecasting import EntryRules
 from autotrader.trading.lease_keeping import LeaseKeeper
 from autotrader.trading.trader import Trader
 
@@ -148,7 +148,7 @@ async def begin_again(
     orders: Iterable[Order],
     venue: Venue,
     predictor: Predictor,
-    entry_scores: EntryScores,
+    entry_rules: EntryRules,
 ) -> Rerun:
     """Put a trader together as it was at a checkpoint.
 
@@ -187,7 +187,7 @@ async def begin_again(
         broker=venue,
         records=records,
         predictor=predictor,
-        entry_scores=entry_scores,
+        entry_rules=entry_rules,
         past=past_in(bars, checkpoint.instruments, checkpoint.ts),
         clock=clock,
         market_clock=market_clock,

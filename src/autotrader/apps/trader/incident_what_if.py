@@ -104,7 +104,7 @@ async def what_if(
             orders=incident.orders,
             venue=paper,
             predictor=predictor,
-            entry_scores=predictor,
+            entry_rules=predictor,
         )
         await rerun.walk(paper, incident.batches(checkpoint, incident.until))
     begin, everything = checkpoint.first_close, Page(limit=_ALL)

@@ -11,7 +11,7 @@ from autotrader.alerts.picture import CurvePoint, equity_png
 from autotrader.domain.errors import AutotraderError, NotFound
 from autotrader.ports.trading import EquityPoint, Page, TradingRecords
 from autotrader.trading.deciding import AS_WANTED
-from autotrader.trading.forecasting import EntryScores
+from autotrader.trading.forecasting import EntryRules
 from autotrader.trading.performance import measure
 
 _ALL = 2_000_000
@@ -88,14 +88,14 @@ def summarise(
     records: TradingRecords,
     account: str,
     *,
-    entry_scores: EntryScores | None = None,
+    entry_rules: EntryRules | None = None,
     picture: Path | None = None,
 ) -> TradingSummary:
     """Sum an account up, from its records alone.
 
     Parameters
     ----------
-    entry_scores : EntryScores or None
+    entry_rules : EntryRules or None
         What a score has to exceed, for telling why there was no order.
     picture : Path or None
         Where to draw the equity; None draws nothing.
@@ -134,11 +134,11 @@ def summarise(
         decision_hash=str(state.memory.get("decision_hash", "")),
         curve=sparkline([float(point.equity) for point in points]),
         picture=str(picture) if picture is not None and len(points) > 1 else None,
-        no_order_because="" if orders else _why_no_order(records, account, entry_scores),
+        no_order_because="" if orders else _why_no_order(records, account, entry_rules),
     )
 
 
-def _why_no_order(records: TradingRecords, account: str, entry_scores: EntryScores | None) -> str:
+def _why_no_order(records: TradingRecords, account: str, entry_rules: EntryRules | None) -> str:
     signals = records.signals(account, Page(limit=_SIGNALS))
     scores = [signal.score for signal in signals if signal.score is not None]
     refused = [s.outcome for s in signals if not s.outcome.startswith(AS_WANTED.reason)]
@@ -151,12 +151,12 @@ def _why_no_order(records: TradingRecords, account: str, entry_scores: EntryScor
     told = f"{len(scores):,} predictions scored {min(scores):+.3f} to {max(scores):+.3f}"
     version = next(signal.version for signal in signals if signal.score is not None)
     try:
-        entry = None if entry_scores is None or version is None else entry_scores.of(version)
+        entry = None if entry_rules is None or version is None else entry_rules.of(version)
     except AutotraderError:
         return told  # the reason that is missing is not worth the summary
     if entry is None:
         return told
-    return f"{told}; a position wants a score beyond {entry:.3f} and a move that pays its costs"
+    return f"{told}; a position wants a score beyond {entry.score:.3f} and a move that pays its costs"
 
 
 def sparkline(values: list[float]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from autotrader import command
-from autotrader.adapters.entry_scores import RegistryEntryScores
+from autotrader.adapters.entry_rules import RegistryEntryRules
 from autotrader.adapters.paper_broker import PaperBroker
 from autotrader.adapters.paper_journal import PaperJournal
 from autotrader.adapters.paper_rules import assumed_rules, currencies
@@ -204,10 +204,10 @@ async def _trade(
         metrics = TradingMetrics(settings, ports.records, account)
         if window is None:  # a replay is over before anybody has scraped it
             stack.enter_context(metrics.served())
-        entry_scores = RegistryEntryScores(
+        entry_rules = RegistryEntryRules(
             ports.registry, settings.strategy.strategy_id, settings.home / "releases"
         )
-        _warm_up(ports, entry_scores)
+        _warm_up(ports, entry_rules)
         made = await assemble(
             settings,
             around,
@@ -215,7 +215,7 @@ async def _trade(
             broker=broker,
             records=ports.records,
             predictor=predictor,
-            entry_scores=entry_scores,
+            entry_rules=entry_rules,
             past=past,
             clock=ports.wall_clock,
             market_clock=None if window is not None else ports.market_clock,
@@ -230,7 +230,7 @@ async def _trade(
         with _stopped_by_signals(made.session.stop):
             await made.session.run(feed, made.start, made.why)
     picture = settings.home.resolve() / "reports" / "trading" / f"{account}.png"
-    return summarise(ports.records, account, entry_scores=entry_scores, picture=picture)
+    return summarise(ports.records, account, entry_rules=entry_rules, picture=picture)
 
 
 def source_of(settings: Settings, venue: Venue, *, replayed: bool) -> str:
@@ -241,12 +241,12 @@ def source_of(settings: Settings, venue: Venue, *, replayed: bool) -> str:
     return "live"
 
 
-def _warm_up(ports: Ports, entry_scores: RegistryEntryScores) -> None:
+def _warm_up(ports: Ports, entry_rules: RegistryEntryRules) -> None:
     """Load what the first bar would else wait for: kernels, and the live version's own figures."""
     warm_up()
     try:
         if (live := ports.deployment.live()) is not None:
-            entry_scores.of(live.version)
+            entry_rules.of(live.version)
     except AutotraderError as error:
         # What is held wants looking after all the same; until it is there, bars are without an opinion.
         log.warning("the live version's entry score is not to be had yet", reason=str(error))

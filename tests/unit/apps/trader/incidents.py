@@ -30,6 +30,7 @@ from autotrader.db.events import SqlEventLog
 from autotrader.domain.errors import Refused, Rejected
 from autotrader.domain.orders import Order
 from autotrader.domain.rollout import Color
+from autotrader.execution.strategy import EntryRule
 from autotrader.features.definitions import BALANCED
 from autotrader.ports.broker import Broker, VenueOrder
 from autotrader.ports.events import EventLog
@@ -56,7 +57,7 @@ class Answers:
     def __init__(self, content: bytes, version: str) -> None:
         self._model: ModelPredictor = open_model(content, version)
 
-    def of(self, version: str) -> float:
+    def of(self, version: str) -> EntryRule:
         return self._model.of(version)
 
     async def predict(self, request: PredictionRequest) -> Prediction:

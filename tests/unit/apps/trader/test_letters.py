@@ -60,7 +60,7 @@ def test_after_a_kill_the_next_start_writes_a_letter_with_what_it_found(tmp_path
                 broker=paper,
                 records=world.records,
                 predictor=world.predictor,
-                entry_scores=world.predictor,
+                entry_rules=world.predictor,
                 past=past_of(world.bars, cursor),
                 clock=world.clock,
                 market_clock=None,

@@ -83,7 +83,7 @@ def test_where_nothing_was_ordered_it_says_why(
     world = World(tmp_path, walk((BTC,), 60), instruments=(BTC,), predictor=Scores(lambda *_: score))
     world.predictor.fails = fails
     world.run()
-    summary = summarise(world.records, "main", entry_scores=world.predictor)
+    summary = summarise(world.records, "main", entry_rules=world.predictor)
     assert summary.orders == 0
     assert summary.no_order_because == told
     assert f"no order: {summary.no_order_because}" in summary.to_text()
@@ -93,7 +93,7 @@ def test_what_a_limit_forbade_is_why_nothing_was_ordered(tmp_path: Path) -> None
     settings = Settings(_env_file=None, risk={"max_order_notional": "0.01"})
     world = World(tmp_path, walk((BTC,), 60), (BTC,), Scores(lambda *_: 0.6), settings)
     world.run()
-    told = summarise(world.records, "main", entry_scores=world.predictor).no_order_because
+    told = summarise(world.records, "main", entry_rules=world.predictor).no_order_because
     assert told.startswith("notional: expected to buy 0.00 at most, was to buy 193.77 binance:BTCUSDT")
     assert told.endswith("(1 of 60 times)"), "a wish that a limit forbade is not repeated at each bar"
 
