@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from autotrader.apps.api.alert_bodies import Webhook
 from autotrader.config.settings import Settings
 from autotrader.domain.alert_rules import INHIBITIONS, RULES
 from autotrader.domain.alerts import Severity
@@ -193,6 +195,15 @@ def test_a_severity_goes_to_its_people_and_to_the_platform(severity: str, channe
     for rule in RULES:
         if rule.severity == severity:
             assert receivers_of(alertname=rule.name, severity=severity) == ["platform", channel]
+
+
+def test_no_request_to_the_platform_is_larger_than_it_takes() -> None:
+    receivers = yaml.safe_load(ALERTMANAGER.read_text())["receivers"]
+    (webhook,) = next(r for r in receivers if r["name"] == "platform")["webhook_configs"]
+    told = {"status": "firing", "labels": {}, "startsAt": "2026-03-01T00:00:00Z"}
+    Webhook.model_validate({"version": "4", "alerts": [told] * webhook["max_alerts"]})
+    with pytest.raises(ValidationError, match="at most"):
+        Webhook.model_validate({"version": "4", "alerts": [told] * (webhook["max_alerts"] + 1)})
 
 
 @needs_amtool

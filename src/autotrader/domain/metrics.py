@@ -134,7 +134,7 @@ _HTTP_METRICS = (
     _counter("stream_messages_total", Process.API, text="Published to the streams"),
     _counter("stream_dropped_clients_total", Process.API, text="Clients that did not keep up"),
     _counter(
-        "stream_poll_failures_total", Process.API, text="Times that the database could not be read for them"
+        "stream_poll_failures_total", Process.API, text="Times that what is new could not be read for them"
     ),
     _histogram(
         "database_query_duration_seconds",
@@ -203,7 +203,10 @@ _TRADING = (
         "trading_risk_var_95", Process.TRADER, text="One day, as a fraction of the equity", unit=Unit.RATIO
     ),
     _gauge(
-        "trading_circuit_breaker_active", Process.TRADER, text="1 while the circuit breaker halts the account"
+        "trading_circuit_breaker_active",
+        Process.TRADER,
+        Process.EXPORTER,
+        text="1 while the circuit breaker halts the account",
     ),
     _gauge("trading_active_positions", Process.TRADER, text="Instruments that are held"),
     _gauge("trading_position_size", Process.TRADER, text="Units held", labels="instrument", unit=Unit.UNITS),
@@ -475,6 +478,12 @@ _OPERATIONS = (
         "backup_last_success_timestamp_seconds",
         Process.EXPORTER,
         text="When the newest complete backup set was made; absent while there is none",
+        unit=Unit.TIMESTAMP,
+    ),
+    _gauge(
+        "backup_awaited_since_timestamp_seconds",
+        Process.EXPORTER,
+        text="When the first event was recorded, while there is no complete backup set",
         unit=Unit.TIMESTAMP,
     ),
     _counter(

@@ -46,7 +46,7 @@ class ApiMetrics:
             "stream_dropped_clients", "Clients that did not keep up", registry=registry
         )
         self.stream_failures = Counter(
-            "stream_poll_failures", "Times that the database could not be read for them", registry=registry
+            "stream_poll_failures", "Times that what is new could not be read for them", registry=registry
         )
 
     def observe_statement(self, operation: str, seconds: float) -> None:

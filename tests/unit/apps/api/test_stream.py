@@ -14,8 +14,8 @@ import pytest
 from fastapi import FastAPI
 
 from autotrader.apps.api.metrics import ApiMetrics
-from autotrader.apps.api.stream import Client, Happening, Message, Stream
-from autotrader.apps.api.watch import ALERT_DELAY, Watch
+from autotrader.apps.api.stream import Client, Happening, Message, Poller, Stream
+from autotrader.apps.api.watch import ALERT_DELAY, ALERTS, Watch
 from autotrader.domain.errors import Unreachable
 from autotrader.domain.orders import Side
 from autotrader.ports.events import Event, EventType
@@ -184,6 +184,37 @@ def test_an_alert_that_is_recorded_late_is_told(world: World) -> None:
     watch.look()
     alert(world, "late", ago=ALERT_DELAY / 2)
     assert told(watch.look()) == [("alert", "late")]
+
+
+def test_of_a_flood_every_alert_is_told_once(world: World) -> None:
+    watch = watch_of(world)
+    keys = [f"flood-{n:04}" for n in range(2 * ALERTS + 7)]
+    for key in keys:
+        alert(world, key)
+    happenings = watch.look()
+    assert sorted(key for _, key in told(happenings)) == keys
+    assert watch.look() == []
+
+
+async def test_a_fault_of_ours_holds_up_the_streams_and_does_not_end_them() -> None:
+    looks: list[Sequence[Happening] | Exception] = [(fill(1),), ValueError("an odd row"), (fill(2),)]
+
+    def look() -> Sequence[Happening]:
+        found = looks.pop(0) if looks else ()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    metrics = ApiMetrics()
+    stream = Stream(metrics)
+    listener, _ = joined(stream)
+    polling = asyncio.create_task(Poller(look, stream, metrics).keep(pause_seconds=0.001))
+    async with asyncio.timeout(60):
+        while len(listener.queue) < 2:
+            await asyncio.sleep(0.001)
+    polling.cancel()
+    assert numbers(listener.queue) == [1, 2]
+    assert "stream_poll_failures_total 1.0" in metrics.page().decode()
 
 
 def test_what_happened_in_an_outage_is_told_after_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

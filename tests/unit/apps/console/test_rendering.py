@@ -62,6 +62,7 @@ def test_an_instant_is_told_in_utc_wherever_it_comes_from() -> None:
         ("https://ann:pass@runs.example/b?q=1", "https://runs.example/b?q=1"),  # pragma: allowlist secret
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("javascript:alert(1)", None),
+        ("https://[wiki]/page", None),
         ("sqlite:///home/mlflow.db", None),
         (None, None),
     ],

@@ -11,6 +11,7 @@ from autotrader.access.sign_off import SignOff, SignOffState
 from autotrader.apps.controller.preparation import AGAIN_SECONDS, Preparation
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
+from autotrader.deployment.checks.golden import read_golden
 from autotrader.deployment.checks.pre_deploy import PreDeployReport
 from autotrader.domain.errors import BadData
 from autotrader.domain.rollout import FAST, Color, Outcome, Stage
@@ -89,6 +90,7 @@ def scene(tmp_path: Path) -> Scene:
         target=target,
         prepare=prepare,
         checks=checks,
+        golden=lambda folder, *_: read_golden(folder),
         token="token",
         clock=world.clock,
     )
