@@ -388,6 +388,7 @@ async def test_the_first_bar_after_a_weekend_is_the_next_one(tmp_path: Path) -> 
         instrument = InstrumentId(Venue.OANDA, "EUR_USD")
         feed = LiveFeed(
             PolledBars(source, clock, 2.0),
+            source.available,
             decode_page,
             [instrument],
             Interval.M1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -93,3 +94,12 @@ def balance_currency(instrument: InstrumentId, rules: InstrumentRules) -> str | 
     balance of that currency.
     """
     return rules.base_currency if ASSET_CLASS_OF[instrument.venue] is AssetClass.CRYPTO else None
+
+
+def balances(rules: Mapping[InstrumentId, InstrumentRules]) -> dict[str, InstrumentId]:
+    """Currencies whose balance is the position of an instrument, as `balance_currency`."""
+    return {
+        currency: instrument
+        for instrument, rule in rules.items()
+        if (currency := balance_currency(instrument, rule)) is not None
+    }

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from autotrader.domain.errors import BadData
-from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.instruments import InstrumentId, InstrumentRules, balance_currency
 from autotrader.domain.orders import ZERO, Fill, Side
 
 ONE = Decimal(1)
@@ -189,6 +189,16 @@ class Holdings:
 
     def position(self, instrument: InstrumentId) -> Position:
         return self.positions.get(instrument) or Position(self.account, instrument)
+
+    def balance(self, instrument: InstrumentId, rules: InstrumentRules | None) -> Decimal:
+        """Signed units that the venue has of it, and that can be sold.
+
+        On a spot market fees of other instruments may be paid in what is a position: one balance there,
+        two entries here.
+        """
+        currency = None if rules is None else balance_currency(instrument, rules)
+        beside = ZERO if currency is None else self.cash.get(currency, ZERO)
+        return self.position(instrument).quantity + beside
 
     def after(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
@@ -47,11 +47,14 @@ class Batch:
     bars : tuple of Bar
         In order of instrument, each at most once. An instrument that did not trade, or whose bar
         did not come in time, is absent.
+    unknown : Mapping of InstrumentId to str
+        Instruments that the venue does not know any more, with the reason.
     """
 
     ts: datetime
     closed_at: datetime
     bars: tuple[Bar, ...]
+    unknown: Mapping[InstrumentId, str] = field(default_factory=dict)
 
 
 class Feed(Protocol):

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from autotrader.domain.errors import BadData, ConfigurationError
-from autotrader.domain.instruments import InstrumentId, InstrumentRules, balance_currency
+from autotrader.domain.instruments import InstrumentId, InstrumentRules, balance_currency, balances
 from autotrader.domain.orders import ZERO, Fill, Order, OrderStatus
 from autotrader.domain.positions import ClosedTrade, Holdings
 from autotrader.domain.thresholds import RISK
@@ -56,6 +56,11 @@ class Money:
                 elif rule.base_currency in known and rule.currency not in known:
                     known[rule.currency] = known[rule.base_currency] / price
         return known
+
+    def currencies(self, rules: Mapping[InstrumentId, InstrumentRules]) -> set[str]:
+        """Those whose worth prices of these instruments tell."""
+        bases = {rule.base_currency for rule in rules.values() if rule.base_currency is not None}
+        return {self.base, *self.same, *(rule.currency for rule in rules.values()), *bases}
 
     def require_rates(self, rules: Mapping[InstrumentId, InstrumentRules]) -> None:
         """Raise ConfigurationError where the prices of these instruments cannot tell what each is paid in."""
@@ -159,12 +164,14 @@ class Book:
             raise BadData(
                 f"expected fills of {', '.join(map(str, self.rules))}, was one of {fill.instrument}"
             )
+        gone = self.holdings.position(fill.instrument).quantity - self.quantity(fill.instrument)
         self.holdings, trade = self.holdings.after(
             fill,
             currency=rules.currency,
             base_currency=balance_currency(fill.instrument, rules),
             fee_rate=self._fee_rate(fill, rules),
-            dust=rules.lot,
+            # What fees of other instruments have taken cannot be sold, either.
+            dust=rules.lot + max(gone, ZERO),
         )
         self._known[key] = None
         _keep_newest(self._known, _FILLS_REMEMBERED)
@@ -210,9 +217,51 @@ class Book:
         oldest = now - RISK.price_age
         return {i: p for i, p in self.prices.items() if i in self.priced_at and self.priced_at[i] >= oldest}
 
-    def set_cash(self, account: VenueAccount) -> None:
-        """Believe the venue's cash: for a person who adopts it, and for an account's first start."""
-        self.holdings = replace(self.holdings, cash=dict(account.cash))
+    @property
+    def valued(self) -> Holdings:
+        """Holdings without what no price here values.
+
+        That is dust of instruments that are traded no more: more of it is refused at a start.
+        """
+        cash, _ = self._split(self.holdings.cash)
+        positions = {i: p for i, p in self.holdings.positions.items() if i in self.rules}
+        return replace(self.holdings, cash=cash, positions=positions)
+
+    @property
+    def foreign_cash(self) -> Mapping[str, Decimal]:
+        """Cash that none of the instruments here tells the worth of."""
+        return self._split(self.holdings.cash)[1]
+
+    def set_cash(self, account: VenueAccount) -> Mapping[str, Decimal]:
+        """Believe the venue's cash: for a person who adopts it, and for an account's first start.
+
+        Returns
+        -------
+        Mapping of str to Decimal
+            What was left out: currencies that none of the instruments here tells the worth of.
+        """
+        self.holdings = replace(self.holdings, cash=self._believed(account))
+        return self._split(account.cash)[1]
+
+    def equity_with(self, account: VenueAccount, fills: Iterable[Fill]) -> Decimal:
+        """What equity would be after these fills, one an instrument, and `set_cash`; raises as `equity`."""
+        positions = dict(self.valued.positions)
+        for fill in fills:
+            before = self.holdings.position(fill.instrument)
+            positions[fill.instrument] = replace(before, quantity=before.quantity + fill.signed)
+        after = Holdings(self.account, self._believed(account), positions)
+        return after.equity(self.prices, self._currencies, self.rates())
+
+    def _believed(self, account: VenueAccount) -> dict[str, Decimal]:
+        """The venue's cash; ours stays where the venue has it in one balance with a position."""
+        held, taken = self.holdings.cash, balances(self.rules)
+        return {**self._split(account.cash)[0], **{c: held[c] for c in taken if c in held}}
+
+    def _split(self, cash: Mapping[str, Decimal]) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+        """Amounts in currencies that the instruments here tell the worth of, and all others."""
+        known = self.money.currencies(self.rules)
+        counted = {currency: amount for currency, amount in cash.items() if currency in known}
+        return counted, {c: amount for c, amount in cash.items() if amount and c not in known}
 
     def rates(self) -> Mapping[str, Decimal]:
         """As `Money.rates`, at the last prices."""
@@ -222,14 +271,15 @@ class Book:
 
     def equity(self) -> Decimal:
         """Cash plus positions at the last prices, base currency; raises BadData as `Holdings.equity`."""
-        return self.holdings.equity(self.prices, self._currencies, self.rates())
+        return self.valued.equity(self.prices, self._currencies, self.rates())
 
     def cash(self) -> Decimal:
         """All cash, base currency."""
-        return Holdings(self.account, self.holdings.cash).equity({}, {}, self.rates())
+        return Holdings(self.account, self.valued.cash).equity({}, {}, self.rates())
 
     def quantity(self, instrument: InstrumentId) -> Decimal:
-        return self.holdings.position(instrument).quantity
+        """Signed units, as `Holdings.balance`."""
+        return self.holdings.balance(instrument, self.rules.get(instrument))
 
     def pending(self, instrument: InstrumentId) -> Decimal:
         """Signed units that working orders may still trade."""

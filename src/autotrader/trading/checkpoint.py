@@ -25,6 +25,7 @@ from autotrader.trading.bars import Batch
 from autotrader.trading.book import Book
 from autotrader.trading.targets import Targets
 from autotrader.trading.trading_day import trading_day
+from autotrader.trading.unexplained import UNEXPLAINED
 
 TARGETS, DECISION_HASH = "targets", "decision_hash"
 _KEY = "checkpoint-"
@@ -154,6 +155,10 @@ class Checkpoints:
             self._due = self._due or "something other than bars changed the account"
         if not self._due or book.working:
             return None
+        held = book.valued
+        memory: dict[str, object] = {TARGETS: targets.to_plain(), DECISION_HASH: decision_hash}
+        if UNEXPLAINED in state.memory:
+            memory[UNEXPLAINED] = state.memory[UNEXPLAINED]
         checkpoint = Checkpoint(
             ts=batch.ts,
             at=now,
@@ -161,10 +166,10 @@ class Checkpoints:
             state=replace(
                 state,
                 cursor=batch.ts - self._interval.delta,
-                cash=dict(book.holdings.cash),
-                memory={TARGETS: targets.to_plain(), DECISION_HASH: decision_hash},
+                cash=dict(held.cash),
+                memory=memory,
             ),
-            positions=tuple(book.holdings.positions.values()),
+            positions=tuple(held.positions.values()),
             prices={str(instrument): price for instrument, price in book.prices.items()},
             priced_at={str(instrument): at for instrument, at in book.priced_at.items()},
             instruments=self._instruments,
@@ -200,13 +205,14 @@ class _Standing:
     restrictions: tuple[tuple[Cause, TradingState], ...]
     pauses: bool
     bases: tuple[Decimal, ...]
+    unexplained: object
 
     @classmethod
     def of(cls, state: AccountState) -> _Standing:
         causes = {r.cause: r.state for r in state.restrictions}
         pauses = causes.pop(Cause.LOSSES, None) is not None
         bases = (state.initial_equity, state.peak_equity, state.day_start_equity)
-        return cls(tuple(sorted(causes.items())), pauses, bases)
+        return cls(tuple(sorted(causes.items())), pauses, bases, state.memory.get(UNEXPLAINED))
 
     def leads_to(self, other: _Standing) -> bool:
         """Whether fills alone can have made the other of it."""

@@ -105,11 +105,11 @@ class Deciding:
     def flatten(self, view: RiskView, *, now: datetime, wall: datetime, why: str) -> Sequence[Decision]:
         """Market orders that end every position; what works is to be cancelled before."""
         decisions = []
-        for instrument, position in sorted(self._book.holdings.positions.items()):
+        for instrument in sorted(self._book.holdings.positions):
             rules = self._book.rules.get(instrument)
             if rules is None:
                 continue
-            units = to_step(position.quantity, rules.lot)
+            units = to_step(self._book.quantity(instrument), rules.lot)
             if not units:
                 continue
             order = self._order(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,15 +23,20 @@ log = structlog.get_logger(__name__)
 
 ATTEMPTS = 4  # of handing one order over
 FIRST_PAUSE_SECONDS = 0.5
+ASKED_AT_ONCE = 8  # orders whose fate is asked for side by side
 _DOUBTFUL = (OrderStatus.RECORDED, OrderStatus.SENT)
 
 
 @dataclass
 class Doubt:
-    """How often an order was handed over, and when the next step is due; monotonic seconds."""
+    """How often an order was handed over, when for the last time, and when the venue was asked for it.
+
+    Monotonic seconds. `handed_over` is the latest that it can have left us.
+    """
 
     attempts: int = 0
     handed_over: float = 0.0
+    asked: float = 0.0
     due: float = 0.0
 
 
@@ -39,7 +44,7 @@ class OrderDesk:
     """Hands over what is recorded; nothing else calls `Broker.submit`.
 
     An order whose fate is unknown is asked for, never sent again before the venue has said that it
-    does not have it, and then under the same id.
+    does not have it, at a time when it cannot get it any more, and then under the same id.
 
     Parameters
     ----------
@@ -113,7 +118,9 @@ class OrderDesk:
             self._doubts.pop(order.client_order_id, None)
             self._book.add(self._current(order).moved(OrderStatus.REJECTED, reason=str(error)))
         except Unreachable as error:
-            doubt.due = self._clock.monotonic() + FIRST_PAUSE_SECONDS * 2 ** (doubt.attempts - 1)
+            # A broker may ask before it sends: the order can have left as late as now.
+            doubt.handed_over = self._clock.monotonic()
+            doubt.due = doubt.handed_over + FIRST_PAUSE_SECONDS * 2 ** (doubt.attempts - 1)
             self._book.add(self._current(order).moved(OrderStatus.SENT))
             log.warning("order in doubt", order=order.client_order_id, reason=str(error))
         else:
@@ -129,35 +136,54 @@ class OrderDesk:
         Refused
             If the lease is not held, once all have come to their end.
         """
-        ends = await asyncio.gather(
-            *(self.send(order, market_now) for order in orders), return_exceptions=True
-        )
-        for end in ends:
-            if end is not None:
-                raise end
+        await _all_of(self.send(order, market_now) for order in orders)
 
     async def resolve(self, market_now: datetime, objection: Callable[[Order], str]) -> None:
-        """Ask for every order in doubt that is due, and send again what the venue does not have.
+        """Ask for every order in doubt that is due, and send again what the venue will not get any more.
+
+        After `close` nobody is asked: what is in doubt then is for `cancel`, or for the next owner.
 
         Parameters
         ----------
         objection : Callable
             Why an order may not be sent any more; empty where it may.
+
+        Raises
+        ------
+        Refused
+            If the lease is not held, once all have come to their end.
         """
-        for order in self.doubtful:
-            doubt = self._doubt(order)
-            if self._clock.monotonic() < doubt.due or not await self._is_missing(order, doubt):
-                continue
+
+        async def settle(order: Order, doubt: Doubt) -> None:
+            if not await self._is_missing(order, doubt):
+                return
             why_not = objection(order)
             if self._is_closed or why_not or market_now > order.valid_until or doubt.attempts >= ATTEMPTS:
                 self._give_up_in_time(order, doubt, why_not)
+            elif order.status is OrderStatus.SENT and not self._is_certain(doubt):
+                doubt.due = self._certain_at(doubt)
             else:
                 await self.send(order, market_now)
 
+        now = self._clock.monotonic()
+        await self._side_by_side(settle, [o for o in self.doubtful if now >= self._doubt(o).due])
+
     async def ask(self) -> None:
         """Ask for every order in doubt, due or not; nothing is sent."""
-        for order in self.doubtful:
-            await self._is_missing(order, self._doubt(order))
+        await self._side_by_side(self._is_missing, self.doubtful)
+
+    async def _side_by_side(
+        self, act: Callable[[Order, Doubt], Awaitable[object]], orders: Sequence[Order]
+    ) -> None:
+        """At orders in doubt, some at a time; those whose turn comes after `close` are left."""
+        turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def one(order: Order) -> None:
+            async with turns:
+                if not self._is_closed:
+                    await act(order, self._doubt(order))
+
+        await _all_of(one(order) for order in orders)
 
     async def cancel(self, order: Order) -> bool:
         """Take an order back; True once it is certain that nothing more will be traded for it.
@@ -192,6 +218,7 @@ class OrderDesk:
 
     async def _is_missing(self, order: Order, doubt: Doubt) -> bool:
         """Whether the venue is sure that it does not have the order; what it says of one is believed."""
+        doubt.asked = self._clock.monotonic()
         try:
             word = await self._calls(f"fate of {order.client_order_id}", lambda: self._broker.order(order))
         except (Unreachable, Rejected) as error:
@@ -207,12 +234,19 @@ class OrderDesk:
 
     def _give_up_in_time(self, order: Order, doubt: Doubt, why_not: str) -> None:
         """End an order that the venue does not have, once it cannot get it any more."""
-        certain = doubt.handed_over + self._longest_send
-        if self._clock.monotonic() >= certain:
+        if self._is_certain(doubt):
             reason = why_not or f"the venue has not got it after {doubt.attempts} tries"
             self._give_up(order, doubt, reason)
         else:
-            doubt.due = certain
+            doubt.due = self._certain_at(doubt)
+
+    def _certain_at(self, doubt: Doubt) -> float:
+        """From when on a venue that says that it has no such order will not get it any more."""
+        return doubt.handed_over + self._longest_send
+
+    def _is_certain(self, doubt: Doubt) -> bool:
+        """By what the venue said last, of the time when it was asked."""
+        return doubt.asked >= self._certain_at(doubt)
 
     def _give_up(self, order: Order, doubt: Doubt, reason: str) -> None:
         self._doubts.pop(order.client_order_id, None)
@@ -223,3 +257,10 @@ class OrderDesk:
 
     def _current(self, order: Order) -> Order:
         return self._book.find(order.client_order_id) or order
+
+
+async def _all_of(doing: Iterable[Awaitable[object]]) -> None:
+    """Side by side, each to its end; then the first error is raised."""
+    for end in await asyncio.gather(*doing, return_exceptions=True):
+        if isinstance(end, BaseException):
+            raise end

@@ -26,7 +26,7 @@ class Exposure:
     Attributes
     ----------
     position : Decimal
-        Signed units.
+        Signed units, as `Holdings.balance`.
     buying, selling : Decimal
         Units, above zero, that working orders may still buy and sell. Each of them may be filled
         without the other.
@@ -38,6 +38,8 @@ class Exposure:
         Fraction of the price that a trade may lose (`stop_distance`); None where it is not known.
     of_strategy : bool
         Whether it counts for the strategy; all count for the account.
+    unexplained : Decimal
+        Signed units that the venue has beyond `position`, and nobody knows why.
     """
 
     position: Decimal = ZERO
@@ -47,6 +49,13 @@ class Exposure:
     rate: Decimal | None = None
     stop_distance: Decimal | None = None
     of_strategy: bool = True
+    unexplained: Decimal = ZERO
+
+    @property
+    def certain(self) -> Decimal:
+        """What of the position the venue has, too: to end more than that would open one there."""
+        theirs = self.position + self.unexplained
+        return ZERO if self.position * theirs <= 0 else min(self.position, theirs, key=abs)
 
     @property
     def unit_value(self) -> Decimal | None:
@@ -67,8 +76,11 @@ class Exposure:
         return self.position + self.buying if side is Side.BUY else self.selling - self.position
 
     def reducible(self, side: Side) -> Decimal:
-        """Units that an order of this side may have and not open anything, whatever is filled."""
-        return max(-self.reach(side), ZERO)
+        """Units that an order of this side may have and not open anything, here or at the venue,
+        whatever is filled.
+        """
+        certain = replace(self, position=self.certain)
+        return max(-certain.reach(side), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,7 @@ class RiskView:
         order_times: Sequence[datetime],
         restrictions: tuple[Restriction, ...],
         strategy: Collection[InstrumentId] | None = None,
+        unexplained: Mapping[InstrumentId, Decimal] | None = None,
     ) -> RiskView:
         """The view of an account.
 
@@ -124,6 +137,8 @@ class RiskView:
             Of the instruments that are traded.
         strategy : collection of InstrumentId or None
             Instruments of the strategy; None: all.
+        unexplained : Mapping or None
+            Signed units that the venue has beyond ours; None: none.
         """
         buying: dict[InstrumentId, Decimal] = {}
         selling: dict[InstrumentId, Decimal] = {}
@@ -135,13 +150,14 @@ class RiskView:
         for instrument in {*holdings.positions, *buying, *selling, *rules}:
             rule = rules.get(instrument)
             exposures[instrument] = Exposure(
-                position=holdings.position(instrument).quantity,
+                position=holdings.balance(instrument, rule),
                 buying=buying.get(instrument, ZERO),
                 selling=selling.get(instrument, ZERO),
                 price=prices.get(instrument),
                 rate=None if rule is None else rates.get(rule.currency),
                 stop_distance=stop_distances.get(instrument),
                 of_strategy=strategy is None or instrument in strategy,
+                unexplained=(unexplained or {}).get(instrument, ZERO),
             )
         return cls(equity, now, exposures, order_times, restrictions)
 

@@ -212,6 +212,8 @@ def _others(order: Order, view: RiskView) -> tuple[Decimal | None, Decimal | Non
 
 def _explain(limit: Limit, view: RiskView, limits: RiskLimits, exposure: Exposure) -> str:
     held = f"{exposure.position} is held, {exposure.buying} being bought, {exposure.selling} being sold"
+    if exposure.unexplained:
+        held += f", while the venue has {exposure.position + exposure.unexplained}"
     equity = f"equity {view.equity:,.2f}"
     match limit:
         case Limit.TRADING_STATE:

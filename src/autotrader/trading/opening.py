@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
-from autotrader.domain.errors import ConfigurationError
+from autotrader.domain.errors import BadData, ConfigurationError
+from autotrader.domain.instruments import (
+    ASSET_CLASS_OF,
+    AssetClass,
+    InstrumentId,
+    InstrumentRules,
+    Venue,
+    balances,
+)
 from autotrader.domain.orders import ZERO
+from autotrader.domain.positions import Holdings
+from autotrader.domain.thresholds import RECONCILIATION
 from autotrader.domain.trading import RecoveryKind, RunStatus
 from autotrader.ports.broker import VenueAccount
 from autotrader.ports.clock import WallClock
@@ -30,6 +42,52 @@ def begun_at(state: AccountState) -> datetime | None:
     return datetime.fromisoformat(known) if isinstance(known, str) else None
 
 
+def amounts(cash: Mapping[str, Decimal]) -> str:
+    """Cash for people: `12.5 XRP, 3 CAD`."""
+    return ", ".join(f"{amount:f} {currency}" for currency, amount in sorted(cash.items()))
+
+
+def traded_no_more(holdings: Holdings, rules: Mapping[InstrumentId, InstrumentRules]) -> list[InstrumentId]:
+    """Instruments that are held and not among those that are traded."""
+    return sorted(i for i, position in holdings.positions.items() if position.quantity and i not in rules)
+
+
+def set_aside(book: Book, rules: Mapping[InstrumentId, InstrumentRules], *, venue: Venue) -> str:
+    """What is held and counts for nothing here, for people; empty where there is nothing.
+
+    Parameters
+    ----------
+    rules : Mapping
+        The venue's, of `traded_no_more`; one that it does not know is absent.
+
+    Raises
+    ------
+    ConfigurationError
+        If more than dust of an instrument, or of a currency, is held that is not traded any more: its worth
+        is not known, and nothing would end it.
+    """
+    holdings = book.holdings
+    gone = traded_no_more(holdings, book.rules)
+    dust = {i: rules[i] for i in gone if i in rules and abs(holdings.balance(i, rules[i])) < rules[i].lot}
+    if more := [i for i in gone if i not in dust]:
+        held = ", ".join(f"{holdings.position(i).quantity:f} of {i}" for i in more)
+        raise ConfigurationError(
+            f"expected every position of account {book.account} among the instruments that are traded, was "
+            f"{held}: add it back (AUTOTRADER_{venue.upper()}__INSTRUMENTS), and take it out once the "
+            "position has ended here, or was closed at the venue and adopted"
+        )
+    # A hundredth of a coin may be worth hundreds.
+    least = ZERO if ASSET_CLASS_OF[venue] is AssetClass.CRYPTO else RECONCILIATION.cash_tolerance
+    cash = {c: amount for c, amount in book.foreign_cash.items() if c not in balances(dust)}
+    if cash := {c: amount for c, amount in cash.items() if abs(amount) > least}:
+        raise ConfigurationError(
+            f"expected instruments that tell what the cash of account {book.account} is worth in "
+            f"{book.money.base}, was {amounts(cash)}: add one back that trades it"
+        )
+    left_out = [f"{holdings.position(i).quantity:f} of {i}" for i in dust]
+    return ", ".join(left_out + ([amounts(book.foreign_cash)] if book.foreign_cash else []))
+
+
 def opened(
     records: TradingRecords,
     lease: Lease,
@@ -44,18 +102,25 @@ def opened(
     """The state to go on with, what kind of start this is, and why.
 
     At an account's very first start the venue's cash is taken as what it begins with; positions
-    that are there already are not: reconciliation tells of them.
+    that are there already are not: reconciliation tells of them. Currencies that none of the instruments
+    tells the worth of are left out, and named in the reason.
 
     Raises
     ------
     ConfigurationError
-        If the account is another strategy's or venue's.
+        If the account is another strategy's or venue's, or no price tells yet what its cash is worth.
     """
     now, base = clock.now(), book.money.base
     state = records.state(lease.account)
     if state is None:
-        book.set_cash(account)
-        equity = book.cash()
+        left_out = amounts(book.set_cash(account))
+        try:
+            equity = book.cash()
+        except BadData as error:
+            raise ConfigurationError(
+                f"{error}, at the first start of account {lease.account}: fetch bars of the instruments that "
+                f"trade it against {base}, or change it into {base} at {venue}"
+            ) from error
         first = AccountState(
             account=lease.account,
             strategy_id=strategy_id,
@@ -77,7 +142,8 @@ def opened(
             raise ConfigurationError(
                 f"expected cash in account {lease.account} at {venue}, was {dict(account.cash)}: fund it"
             )
-        return first, RecoveryKind.STARTUP, "first start of the account"
+        without = f"; left out, since no instrument here tells its worth: {left_out}" if left_out else ""
+        return first, RecoveryKind.STARTUP, f"first start of the account{without}"
     for name, was, wanted in (
         ("strategy", state.strategy_id, strategy_id),
         ("venue", state.venue, venue),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from autotrader.domain.instruments import InstrumentId, InstrumentRules, Venue, balance_currency
+from autotrader.domain.instruments import InstrumentId, InstrumentRules, Venue, balances
 from autotrader.domain.orders import ZERO, Order, OrderStatus, Side
 from autotrader.domain.positions import Holdings
 from autotrader.domain.thresholds import RECONCILIATION
@@ -28,10 +28,13 @@ class Comparison:
         Certain ones.
     unsure : tuple of str
         What could not be concluded, and why: bring in fills, resolve orders, and ask again.
+    unexplained : Mapping[InstrumentId, Decimal]
+        Signed units that the venue has beyond our position, where that is certain.
     """
 
     discrepancies: tuple[Discrepancy, ...] = ()
     unsure: tuple[str, ...] = ()
+    unexplained: Mapping[InstrumentId, Decimal] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -138,23 +141,25 @@ def compare(ours: Ours, theirs: Theirs, yardstick: Yardstick) -> Comparison:
     open_orders = list(listed.values())
     open_ended = _open_ended(ours, open_orders)
     findings = [*_unsettled(open_ended), *_orphans(ours, open_orders, yardstick)]
+    unexplained: dict[InstrumentId, Decimal] = {}
     at, newest = theirs.account.at, ours.newest_fill
     if newest is not None and at < newest:
         findings.append(
             f"the venue's account is of {at.isoformat()}, before our fill of {newest.isoformat()}"
         )
     else:
-        amounts = [
-            *_positions(ours, theirs.account, open_ended, yardstick),
-            *_cash(ours, theirs, open_ended, yardstick),
-        ]
+        positions = list(_positions(ours, theirs.account, open_ended, yardstick))
+        amounts = [*positions, *_cash(ours, theirs, open_ended, yardstick)]
         if newest is not None and at < newest + RECONCILIATION.settling:
             # Some venues book a fill later than they report it, and date what they send when they send it.
             amounts = [f"{f.detail}, soon after a fill" if isinstance(f, Discrepancy) else f for f in amounts]
+        else:
+            unexplained = {f.instrument: f.theirs - f.ours for f in positions if isinstance(f, Discrepancy)}
         findings += amounts
     return Comparison(
         discrepancies=tuple(f for f in findings if isinstance(f, Discrepancy)),
         unsure=tuple(f for f in findings if isinstance(f, str)),
+        unexplained=unexplained,
     )
 
 
@@ -204,11 +209,9 @@ def _orphans(
 def _positions(
     ours: Ours, account: VenueAccount, open_ended: list[Order], yardstick: Yardstick
 ) -> Iterator[Discrepancy | str]:
-    holdings, balances = ours.holdings, _balances(yardstick.rules)
-    for instrument in sorted({*holdings.positions, *account.positions}):
-        mine, its = holdings.position(instrument).quantity, account.positions.get(instrument, ZERO)
-        # Fees may be paid in what is a position: one balance there, two entries here.
-        mine += next((holdings.cash.get(c, ZERO) for c, i in balances.items() if i == instrument), ZERO)
+    for instrument in sorted({*ours.holdings.positions, *account.positions}):
+        mine = ours.holdings.balance(instrument, yardstick.rules.get(instrument))
+        its = account.positions.get(instrument, ZERO)
         lot = yardstick.lot(instrument)
         if mine == its or abs(its - mine) < lot:
             continue
@@ -225,7 +228,7 @@ def _cash(
     ours: Ours, theirs: Theirs, open_ended: list[Order], yardstick: Yardstick
 ) -> Iterator[Discrepancy | str]:
     paid_in = {rule.currency for rule in yardstick.rules.values()}
-    for currency in sorted({*ours.holdings.cash, *paid_in} - _balances(yardstick.rules).keys()):
+    for currency in sorted({*ours.holdings.cash, *paid_in} - balances(yardstick.rules).keys()):
         mine, its = ours.holdings.cash.get(currency, ZERO), theirs.account.cash.get(currency, ZERO)
         rate = yardstick.rates.get(currency)
         if mine == its or (rate is not None and abs(its - mine) * rate <= RECONCILIATION.cash_tolerance):
@@ -236,15 +239,6 @@ def _cash(
             continue
         name = InstrumentId(theirs.venue, currency)
         yield yardstick.measured(_kind(mine, its, ZERO), name, mine, its, rate, detail)
-
-
-def _balances(rules: Mapping[InstrumentId, InstrumentRules]) -> dict[str, InstrumentId]:
-    """Currencies whose balance is the position of an instrument: those of a spot market."""
-    return {
-        currency: instrument
-        for instrument, rule in rules.items()
-        if (currency := balance_currency(instrument, rule)) is not None
-    }
 
 
 def _may_have_traded(instrument: InstrumentId, open_ended: Iterable[Order]) -> tuple[Decimal, Decimal]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,25 +12,33 @@ from uuid import uuid4
 import structlog
 
 from autotrader.domain.errors import BadData, DependencyError, Refused
-from autotrader.domain.orders import ZERO, Fill, OrderStatus, Side
+from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.orders import ZERO, Fill, Order, OrderStatus, Side
 from autotrader.domain.thresholds import RECONCILIATION
-from autotrader.domain.trading import Cause, RecoveryKind, TradingState
+from autotrader.domain.trading import Cause, DiscrepancyKind, RecoveryKind, TradingState
 from autotrader.ports.broker import Broker, VenueAccount
 from autotrader.ports.clock import WallClock
 from autotrader.ports.events import Event, EventType
-from autotrader.ports.trading import Control, Discrepancy, Recovery, Restriction
+from autotrader.ports.trading import AccountState, Control, Discrepancy, Recovery, Restriction
 from autotrader.trading.broker_calls import BrokerCalls
 from autotrader.trading.disagreement import settle
-from autotrader.trading.opening import begun_at
+from autotrader.trading.opening import amounts, begun_at
 from autotrader.trading.outages import Outages
 from autotrader.trading.reconciliation import Comparison, Ours, Theirs, Yardstick, compare
 from autotrader.trading.trader import Trader
+from autotrader.trading.unexplained import remember
 from autotrader.trading.untold_cash import take_untold
 
 log = structlog.get_logger(__name__)
 
 # Fills are asked for from so long before the newest one: venues do not report in order.
 OVERLAP = timedelta(hours=1)
+
+
+def fills_from(state: AccountState, working: Iterable[Order]) -> datetime:
+    """From when on the venue is asked for fills: before what is known, and before any order that works."""
+    newest = state.fills_since or state.started_at
+    return min((newest, *(order.decided_at for order in working))) - OVERLAP
 
 
 class Reconciliation:
@@ -68,7 +77,6 @@ class Reconciliation:
         self._unsure = 0
         self._brought_in = 0  # fills, by looks that could not be concluded
         self._told: set[str] = set()
-        self.newest: Comparison | None = None
 
     async def run(self, kind: RecoveryKind, reason: str) -> Recovery | None:
         """Reconcile once; the account is restricted or freed as the result demands.
@@ -93,11 +101,12 @@ class Reconciliation:
                 self._restrict_unknown(f"the venue could not be asked: {error}")
             return None
         if not comparison.unsure:
-            self._outages.mend(Cause.BROKER)
-        self.newest = comparison
+            for cause in (Cause.BROKER, *self._outages.answering):
+                self._outages.mend(cause)
         self._unsure = 0 if not comparison.unsure else self._unsure + 1
         attempt = self._unsure if kind is RecoveryKind.CONTINUOUS else RECONCILIATION.attempts
         accounting = self._trader.accounting
+        accounting.adopt(remember(accounting.state, comparison))
         found, told = comparison.discrepancies, self._take_untold(comparison, account)
         if told:
             comparison = Comparison()
@@ -127,7 +136,7 @@ class Reconciliation:
             reason=reason,
         )
         accounting.add_recovery(recovery)
-        accounting.tell(_told(recovery, self._actor))
+        accounting.tell(event_of(recovery, self._actor))
         return recovery
 
     async def _bring_in(self) -> int:
@@ -135,8 +144,7 @@ class Reconciliation:
         trader, book = self._trader, self._trader.book
         await trader.desk.ask()
         state = trader.accounting.state
-        newest = state.fills_since or state.started_at
-        since = min((newest, *(order.decided_at for order in book.working.values()))) - OVERLAP
+        since = fills_from(state, book.working.values())
         instruments = tuple(book.rules)
         fills = await self._calls("fills", lambda: self._broker.fills(instruments, since))
         trader.news.take(trader.market_now)
@@ -171,7 +179,7 @@ class Reconciliation:
     async def _compare(self) -> tuple[Comparison, VenueAccount, int]:
         """What the venue says beside what we know, and how many fills were new meanwhile."""
         trader, book = self._trader, self._trader.book
-        instruments = tuple(sorted({*book.rules, *book.holdings.positions}))
+        instruments = tuple(sorted(book.rules))
         account = await self._calls("the account", lambda: self._broker.account(instruments))
         listed = await self._calls("open orders", lambda: self._broker.open_orders())
         names = {order.client_order_id for order in listed}
@@ -183,7 +191,7 @@ class Reconciliation:
         adopted = await self._bring_in()
         yardstick = Yardstick(dict(book.rules), dict(book.prices), book.rates(), self._major)
         ours = Ours(
-            book.holdings,
+            book.valued,
             dict(book.working),
             finished=frozenset(book.finished),
             newest_fill=trader.accounting.state.fills_since,
@@ -200,12 +208,14 @@ class Reconciliation:
     async def adopt(self, control: Control) -> str:
         """Take over the venue's positions and cash as ours, as a person who knows why asked.
 
-        What comes or goes is neither profit nor loss: the bases of the limits move with it.
+        What comes or goes is neither profit nor loss: the bases of the limits move with it. Currencies
+        that none of our instruments tells the worth of are left out, and named.
 
         Raises
         ------
         Refused
-            If the venue cannot be asked, or something is not certain.
+            If the venue cannot be asked, something is not certain or has no price, or an order works that
+            is none of ours: nothing was changed.
         """
         trader, book = self._trader, self._trader.book
         try:
@@ -216,55 +226,62 @@ class Reconciliation:
             raise Refused(f"expected a certain comparison, was unsure: {'; '.join(comparison.unsure)}")
         if not comparison.discrepancies:
             return "nothing to adopt: the venue and we agree"
-        before = book.equity()
-        for found in comparison.discrepancies:
-            self._adopt_position(found, control)
+        differences = comparison.discrepancies
+        if orders := [d.detail for d in differences if d.kind is DiscrepancyKind.ORPHANED_ORDER]:
+            raise Refused(
+                f"expected none but our orders to work, was {'; '.join(orders)}: cancel at the venue first"
+            )
+        try:
+            fills = [self._adopting(i, units, control) for i, units in comparison.unexplained.items()]
+            change = book.equity_with(account, fills) - book.equity()
+        except BadData as error:
+            raise Refused(f"{error}; nothing was adopted") from error
+        for fill in fills:
+            trader.news.hear(fill)
         trader.news.take(trader.market_now)
-        book.set_cash(account)
-        change = book.equity() - before
+        for instrument in comparison.unexplained:
+            trader.targets.hold(instrument, book.quantity(instrument))
+        left_out = amounts(book.set_cash(account))
         state = trader.accounting.state
         trader.accounting.adopt(
             replace(
-                state,
+                remember(state, Comparison()),
                 initial_equity=state.initial_equity + change,
                 peak_equity=state.peak_equity + change,
                 day_start_equity=state.day_start_equity + change,
                 equity=state.equity + change,
             ),
-            (_adopted(control, comparison.discrepancies, change, self._clock.now()),),
+            (_adopted(control, differences, change, left_out, self._clock.now()),),
         )
         why = f"adopted by {control.actor}: {control.reason}"
         trader.accounting.lift(Cause.RECONCILIATION, why, actor=control.actor)
         await self.run(RecoveryKind.MANUAL, why)
-        return f"adopted {len(comparison.discrepancies)} differences worth {change:+,.2f}"
+        without = f"; left out, since no instrument here tells its worth: {left_out}" if left_out else ""
+        return f"adopted {len(differences)} differences worth {change:+,.2f}{without}"
 
-    def _adopt_position(self, found: Discrepancy, control: Control) -> None:
+    def _adopting(self, instrument: InstrumentId, units: Decimal, control: Control) -> Fill:
+        """What brings the position to the venue's; raises BadData where there is no price for it."""
         book = self._trader.book
-        difference = found.theirs - found.ours
-        if found.instrument not in book.rules or not difference:
-            return
-        price = book.prices.get(found.instrument)
+        price = book.prices.get(instrument)
         if price is None:
-            raise BadData(f"expected a price of {found.instrument} to adopt it at, was none")
-        self._trader.news.hear(
-            Fill(
-                account=book.account,
-                fill_id=f"adopted-{control.id}",
-                client_order_id=None,
-                venue_order_id=None,
-                instrument=found.instrument,
-                side=Side.of(difference),
-                quantity=abs(difference),
-                price=price,
-                fee=ZERO,
-                fee_currency=book.rules[found.instrument].currency,
-                at=self._trader.accounting.state.fills_since or self._clock.now(),
-            )
+            raise BadData(f"expected a price of {instrument} to adopt it at, was none")
+        return Fill(
+            account=book.account,
+            fill_id=f"adopted-{control.id}",
+            client_order_id=None,
+            venue_order_id=None,
+            instrument=instrument,
+            side=Side.of(units),
+            quantity=abs(units),
+            price=price,
+            fee=ZERO,
+            fee_currency=book.rules[instrument].currency,
+            at=self._trader.accounting.state.fills_since or self._clock.now(),
         )
-        self._trader.targets.hold(found.instrument, found.theirs)
 
 
-def _told(recovery: Recovery, actor: str) -> Event:
+def event_of(recovery: Recovery, actor: str) -> Event:
+    """How the business log has it; alerts begin and end by it."""
     agreed = "agrees with the venue" if recovery.resolved else "does not agree with the venue"
     severity = "info" if recovery.resolved else "critical"
     if recovery.resolved and recovery.kind is RecoveryKind.CRASH:
@@ -279,11 +296,18 @@ def _told(recovery: Recovery, actor: str) -> Event:
         ),
         actor=actor,
         at=recovery.at,
-        data={"recovery": recovery.id, "seconds": round(recovery.seconds, 3)},
+        data={
+            "recovery": recovery.id,
+            "seconds": round(recovery.seconds, 3),
+            "account": recovery.account,
+            "agrees": recovery.resolved,
+        },
     )
 
 
-def _adopted(control: Control, found: tuple[Discrepancy, ...], change: Decimal, at: datetime) -> Event:
+def _adopted(
+    control: Control, found: tuple[Discrepancy, ...], change: Decimal, left_out: str, at: datetime
+) -> Event:
     return Event(
         key=f"adopt-{control.id}",
         type=EventType.AUDIT,
@@ -291,5 +315,5 @@ def _adopted(control: Control, found: tuple[Discrepancy, ...], change: Decimal, 
         message=f"Account {control.account}: the venue's state adopted by {control.actor}: {control.reason}",
         actor=control.actor,
         at=at,
-        data={"change": str(change), "discrepancies": [d.detail for d in found]},
+        data={"change": str(change), "discrepancies": [d.detail for d in found], "left_out": left_out},
     )

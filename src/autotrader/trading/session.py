@@ -122,7 +122,7 @@ class TradingSession:
         """
         pump = asyncio.create_task(self._pump())
         try:
-            self._tell_of(await self._reconciliation.run(kind, reason))
+            self._tell_of(await self._reconcile(kind, reason))
             self._trader.write()
             self._last_bar = self._reconciled = self._clock.monotonic()
             await self.tick()
@@ -179,6 +179,8 @@ class TradingSession:
     async def tick(self) -> None:
         """What is due by the wall clock: lease, doubt, requests, degradation, reconciliation.
 
+        Once the end has been asked for, no more is asked of a venue that may not answer in time.
+
         Raises
         ------
         Refused
@@ -194,6 +196,8 @@ class TradingSession:
             await trader.desk.resolve(trader.time_at_market or trader.market_now, trader.objection)
             trader.news.take(trader.market_now)
             trader.accounting.bury(trader.desk.dead_letters)
+        if self._stopping.is_set():
+            return
         await self._arm()
         await self._reconcile_if_due()
         self._look_at_feed()
@@ -218,10 +222,23 @@ class TradingSession:
     async def _reconcile_if_due(self) -> None:
         gaps = self._broker.gaps
         since = self._clock.monotonic() - self._reconciled
-        if gaps != self._gaps or since >= self._pace.reconcile:
+        is_back = any(at >= self._reconciled for at in self._outages.answering.values())
+        if gaps != self._gaps or since >= self._pace.reconcile or is_back:
             self._gaps = gaps
             self._reconciled = self._clock.monotonic()
-            self._tell_of(await self._reconciliation.run(RecoveryKind.CONTINUOUS, "continuous"))
+            self._tell_of(await self._reconcile(RecoveryKind.CONTINUOUS, "continuous"))
+
+    async def _reconcile(self, kind: RecoveryKind, reason: str) -> Recovery | None:
+        """As `Reconciliation.run`; given up, and None, once the end has been asked for."""
+        doing = asyncio.ensure_future(self._reconciliation.run(kind, reason))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            for task in (doing, stopping):
+                task.cancel()
+                await asyncio.wait({task})
 
     def _tell_of(self, recovery: Recovery | None) -> None:
         if recovery is not None and not (recovery.kind is RecoveryKind.STARTUP and recovery.resolved):
@@ -275,6 +292,8 @@ class TradingSession:
             self._outages.note(Cause.DATABASE, str(error))
             return
         for control in requests:
+            if self._stopping.is_set():
+                return  # the next owner is asked
             try:
                 answer = await self._do(control)
             except Refused as error:
@@ -302,9 +321,10 @@ class TradingSession:
             case ControlKind.ADOPT:
                 return await self._reconciliation.adopt(control)
             case ControlKind.RECONCILE:
-                found = await self._reconciliation.run(RecoveryKind.MANUAL, f"asked for by {control.actor}")
+                found = await self._reconcile(RecoveryKind.MANUAL, f"asked for by {control.actor}")
                 if found is None:
-                    return "refused: the venue did not answer"
+                    stops = self._stopping.is_set()
+                    return f"refused: {'the trader stops' if stops else 'the venue did not answer'}"
                 self._tell_of(found)
                 count = len(found.discrepancies)
                 return (

@@ -31,11 +31,13 @@ from autotrader.trading.checkpoint import DECISION_HASH, TARGETS, Checkpoints
 from autotrader.trading.deciding import AS_WANTED, Deciding, Decision
 from autotrader.trading.desk import OrderDesk
 from autotrader.trading.exposures import RiskView, stop_distance
+from autotrader.trading.feed_watch import FeedWatch
 from autotrader.trading.forecasting import Forecast, Forecasting
 from autotrader.trading.order_times import OrderTimes
 from autotrader.trading.outages import Outages
 from autotrader.trading.targets import Targets
 from autotrader.trading.telling import chained, signal_of
+from autotrader.trading.unexplained import left_open, unexplained
 from autotrader.trading.venue_news import VenueNews
 
 log = structlog.get_logger(__name__)
@@ -120,6 +122,7 @@ class Trader:
         self._checkpoints = checkpoints
         self._actor = actor
         self.news = VenueNews(accounting, targets, breaker, outages, records, clock, actor=actor)
+        self._feed = FeedWatch(accounting, outages, mandate.instruments, clock, actor=actor)
         self._order_times = OrderTimes(records, self.book.account)
         self._bars_unwritten = 0
         self._latencies: list[float] = []
@@ -170,10 +173,11 @@ class Trader:
         state = self.accounting.state
         if state.cursor is not None and batch.ts <= state.cursor:
             raise BadData(f"expected bars after {state.cursor}, was {batch.ts}")
-        self.news.take(self.market_now)
-        self.outages.mend(Cause.FEED)
+        before = self.market_now
+        self.news.take(before)
         for bar in batch.bars:
             self.book.mark(bar.instrument, bar.price, batch.closed_at)
+        self._feed.take(batch, before)
         self.accounting.set(cursor=batch.ts)
         await self._settle_working(batch)
         self._tell_checkpoint(batch)
@@ -254,6 +258,11 @@ class Trader:
             self.targets.forget()
             view = self._view(batch, forecasts)
             decisions = self._deciding.flatten(view, now=batch.closed_at, wall=wall, why=tripped[0].reason)
+            self.accounting.tell(
+                *left_open(
+                    view, self.book.rules, tripped[0], account=state.account, now=wall, actor=self._actor
+                )
+            )
             self._note_signals(batch, forecasts, {}, tripped[0].reason)
             return [] if too_late else [d.order for d in decisions if d.order is not None]
         rates = self.book.rates()
@@ -308,6 +317,8 @@ class Trader:
     def objection(self, order: Order) -> str:
         """Why an order that has not been sent may not be any more; empty where it may."""
         state = self.accounting.state
+        if order.instrument in unexplained(state):
+            return "the venue does not have the position that it was decided on"
         tripped = any(r.cause.is_breaker for r in state.restrictions)
         if state.state is TradingState.ACTIVE or (
             order.reduces and (tripped or state.state is TradingState.REDUCING)
@@ -330,7 +341,7 @@ class Trader:
             if distance is not None:
                 stops[instrument] = distance
         return RiskView.of(
-            self.book.holdings,
+            self.book.valued,
             self.book.working.values(),
             equity=state.equity,
             now=batch.closed_at,
@@ -341,6 +352,7 @@ class Trader:
             order_times=self._order_times.of_a_day(batch.closed_at),
             restrictions=state.restrictions,
             strategy=self.mandate.instruments,
+            unexplained=unexplained(state),
         )
 
     def _note_signals(
@@ -416,7 +428,7 @@ class Trader:
             self.outages.note(Cause.DATABASE, str(error))
             return False
         self._bars_unwritten = 0
-        self.outages.mend(Cause.DATABASE)
+        self.outages.answers(Cause.DATABASE)
         return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from autotrader.domain.errors import BadData, Unreachable
-from autotrader.domain.instruments import balance_currency
+from autotrader.domain.instruments import balances
 from autotrader.domain.orders import Fill, OrderStatus
 from autotrader.domain.trading import Cause, TradingState
 from autotrader.ports.broker import Update
@@ -119,10 +119,10 @@ class VenueNews:
                 Restriction(Cause.RECONCILIATION, TradingState.REDUCING, str(error), now, self._actor)
             )
             return
-        rules = self._book.rules[fill.instrument]
-        if is_new and fill.fee_currency == balance_currency(fill.instrument, rules):
+        paid_with = balances(self._book.rules).get(fill.fee_currency)
+        if is_new and paid_with is not None:
             # Bought anew it would cost another fee, and so on.
-            self._targets.give_up(fill.instrument, fill.fee)
+            self._targets.give_up(paid_with, fill.fee)
         since = self._accounting.state.fills_since
         if since is None or fill.at > since:
             self._accounting.set(fills_since=fill.at)

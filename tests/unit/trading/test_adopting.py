@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from autotrader.adapters.clocks import SystemWallClock
-from autotrader.adapters.paper_broker import PaperBroker
 from autotrader.db.engine import open_database
 from autotrader.db.events import SqlEventLog
-from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.orders import OrderStatus, Side
 from autotrader.domain.trading import Cause, ControlKind, TradingState
-from autotrader.ports.broker import VenueAccount
+from autotrader.ports.broker import VenueOrder
 from autotrader.ports.events import EventType
 from autotrader.ports.trading import Control, Page
 from tests.trading import BTC, World, walk
-
-
-class Elsewhere:
-    """The paper venue, with what somebody else put into the account."""
-
-    def __init__(
-        self, paper: PaperBroker, cash: str = "0", units: Mapping[InstrumentId, Decimal] | None = None
-    ) -> None:
-        self._paper = paper
-        self._cash = Decimal(cash)
-        self._units = dict(units or {})
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._paper, name)
-
-    async def account(self, instruments: Sequence[InstrumentId]) -> VenueAccount:
-        told = await self._paper.account(instruments)
-        positions = dict(told.positions)
-        for instrument, units in self._units.items():
-            positions[instrument] = positions.get(instrument, Decimal(0)) + units
-        return replace(told, cash={"USDT": told.cash["USDT"] + self._cash}, positions=positions)
+from tests.unit.trading.elsewhere import Elsewhere
 
 
 def asked(world: World, kind: ControlKind, name: str = "c1") -> None:
@@ -105,3 +81,61 @@ def test_where_both_agree_there_is_nothing_to_adopt(world: World) -> None:
     control = world.records.control("c1")
     assert control is not None
     assert control.answer == "nothing to adopt: the venue and we agree"
+
+
+def answer(world: World, name: str = "c1") -> str:
+    control = world.records.control(name)
+    assert control is not None
+    return control.answer
+
+
+def test_a_currency_that_nothing_tells_the_worth_of_is_left_out_and_named(world: World) -> None:
+    """A person buys XRP with the account's USDT: taken over, it would have no price at any bar."""
+    before = world.records.state("main")
+    assert before is not None
+    world.wrap = lambda paper: Elsewhere(paper, "-500", others={"XRP": Decimal("900.5")})
+    asked(world, ControlKind.ADOPT)
+    world.run(bars=world.live[:12])
+    assert answer(world) == (
+        "adopted 1 differences worth -500.00; left out, since no instrument here tells its worth: 900.5 XRP"
+    )
+    events = SqlEventLog(open_database(f"sqlite:///{world.folder}/autotrader.db"))
+    (event,) = [e for e in events.recent(type=EventType.AUDIT) if e.key == "adopt-c1"]
+    assert event.data["left_out"] == "900.5 XRP"
+    world.run(bars=world.live[:14])
+    after = world.records.state("main")
+    assert after is not None
+    assert (after.cursor, set(after.cash)) == (world.live[13].ts, {"USDT"})
+    assert after.initial_equity == before.initial_equity - 500
+
+
+def test_an_account_begins_without_currencies_that_nothing_tells_the_worth_of(tmp_path: Path) -> None:
+    world = World(tmp_path, walk((BTC,), 4), instruments=(BTC,))
+    world.wrap = lambda paper: Elsewhere(paper, others={"XRP": Decimal("900.5")})
+    made = world.run(bars=world.live[:4])
+    assert made.why.startswith("first start of the account; left out")
+    state = world.records.state("main")
+    assert state is not None
+    assert (set(state.cash), state.initial_equity) == ({"USDT"}, Decimal(100_000))
+    (recovery,) = world.records.recoveries("main", Page())
+    assert "900.5 XRP" in recovery.reason
+
+
+def test_nothing_is_adopted_while_an_order_of_somebody_else_works(world: World) -> None:
+    held = world.records.holdings("main").position(BTC).quantity
+    resting = VenueOrder("v9", None, BTC, Side.BUY, Decimal(3), Decimal(0), OrderStatus.OPEN)
+    world.wrap = lambda paper: Elsewhere(paper, units={BTC: Decimal(2)}, orders=(resting,))
+    asked(world, ControlKind.ADOPT)
+    world.run(bars=world.live[:11])
+    assert answer(world).startswith("refused: expected none but our orders to work, was venue order v9")
+    assert answer(world).endswith("cancel at the venue first")
+    assert world.records.holdings("main").position(BTC).quantity == held
+
+    # Once it is gone there, one more request is enough.
+    world.wrap = lambda paper: Elsewhere(paper, units={BTC: Decimal(2)})
+    asked(world, ControlKind.ADOPT, "c2")
+    world.run(bars=world.live[:12])
+    assert world.records.holdings("main").position(BTC).quantity == held + 2
+    state = world.records.state("main")
+    assert state is not None
+    assert (state.state, answer(world, "c2")[:21]) == (TradingState.ACTIVE, "adopted 1 differences")

@@ -21,7 +21,9 @@ from autotrader.ports.trading import AccountState, Restriction
 from autotrader.trading.bars import Batch
 from autotrader.trading.book import Book, Money
 from autotrader.trading.checkpoint import Checkpoint, Checkpoints
+from autotrader.trading.reconciliation import Comparison
 from autotrader.trading.targets import Targets
+from autotrader.trading.unexplained import remember, unexplained
 
 NOW = datetime(2026, 3, 1, 9, 30, 1, 123456, tzinfo=UTC)
 FIRST = datetime(2024, 1, 2, 12, tzinfo=UTC)
@@ -167,7 +169,7 @@ def test_while_an_order_works_a_checkpoint_waits() -> None:
     assert account.step() is not None
 
 
-@pytest.mark.parametrize("change", ["restriction", "lifted", "base"])
+@pytest.mark.parametrize("change", ["restriction", "lifted", "base", "unexplained"])
 def test_what_changes_between_steps_has_one(change: str) -> None:
     account = Account()
     if change == "lifted":
@@ -180,9 +182,14 @@ def test_what_changes_between_steps_has_one(change: str) -> None:
             account.state = replace(account.state, restrictions=())
         case "base":
             account.state = replace(account.state, peak_equity=Decimal(99))
+        case "unexplained":
+            account.state = remember(account.state, Comparison(unexplained={BTC: Decimal(-1)}))
     told = account.step()
     assert told is not None
     assert "something other than bars" in told.message
+    checkpoint = Checkpoint.of(told, "main")
+    assert checkpoint is not None
+    assert unexplained(checkpoint.state) == unexplained(account.state)
     assert account.step() is None
 
 

@@ -11,10 +11,11 @@ import pytest
 from autotrader.domain.errors import Refused
 from autotrader.domain.orders import Order, OrderStatus
 from autotrader.domain.positions import Holdings
+from autotrader.ports.broker import VenueOrder
 from autotrader.ports.trading import LONGEST_LEASE_SECONDS
 from autotrader.trading.book import Book, Money
 from autotrader.trading.broker_calls import BrokerCalls
-from autotrader.trading.desk import ATTEMPTS, OrderDesk
+from autotrader.trading.desk import ASKED_AT_ONCE, ATTEMPTS, OrderDesk
 from autotrader.trading.lease_keeping import LeaseKeeper
 from tests.brokers.paper import RULES, PaperHarness
 from tests.fakes.clocks import SettableClock
@@ -33,6 +34,8 @@ class Office:
         self.venue = venue
         self.clock = SettableClock(WALL)
         self.faults: list[tuple[str, Fault]] = []
+        self.lasts: dict[str, float] = {}  # seconds that a call takes, by its name
+        self.asked: list[str] = []
         self.submitted: list[str] = []
         self.meeting: asyncio.Barrier | None = None
         self.records = InMemoryTradingRecords()
@@ -67,7 +70,10 @@ class Office:
         silent = self.records.lease("main")
         assert self.records.acquire("main", "another", now=self.clock.now(), seconds=15, silent=silent)
 
-    def _script(self, call: str, _: str) -> Fault | None:
+    def _script(self, call: str, about: str) -> Fault | None:
+        if call == "order":
+            self.asked.append(about)
+        self.clock.advance(timedelta(seconds=self.lasts.get(call, 0)))
         if self.faults and self.faults[0][0] == call:
             return self.faults.pop(0)[1]
         return None
@@ -138,6 +144,97 @@ async def test_an_order_that_never_arrived_is_sent_again_once_the_venue_has_said
     assert office.submitted == [order.client_order_id]
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_while_an_order_may_still_arrive_it_is_not_sent_again(office: Office, arrives: bool) -> None:
+    order = office.order()
+    office.faults = [("submit", Fault.NEVER_ARRIVED)]
+    await office.desk.send(order, order.decided_at)
+    await office.resolve(order, seconds=1)
+    assert office.asked == [order.client_order_id]
+    assert office.submitted == [], "the venue does not have it yet"
+    if arrives:
+        await office.broker.submit(order)
+        office.submitted.clear()
+    await office.resolve(order, seconds=LONGEST_SEND)
+    assert office.asked == [order.client_order_id] * 2, "asked again before it is sent again"
+    assert office.status(order) is OrderStatus.OPEN
+    assert office.submitted == ([] if arrives else [order.client_order_id])
+
+
+@pytest.mark.parametrize("objection", ["", "halted"])
+async def test_an_order_can_have_left_as_late_as_the_call_that_hands_it_over_ends(
+    office: Office, objection: str
+) -> None:
+    order = office.order()
+    office.lasts = {"submit": LONGEST_SEND - 0.1}
+    office.faults = [("submit", Fault.NEVER_ARRIVED)]
+    await office.desk.send(order, order.decided_at)
+    await office.resolve(order, seconds=LONGEST_SEND - 1, objection=objection)
+    assert office.status(order) is OrderStatus.SENT
+    assert office.submitted == []
+    await office.resolve(order, seconds=1, objection=objection)
+    assert office.status(order) is (OrderStatus.EXPIRED if objection else OrderStatus.OPEN)
+
+
+@pytest.mark.parametrize("objection", ["", "halted"])
+async def test_a_slow_answer_is_of_the_time_of_its_question(office: Office, objection: str) -> None:
+    order = office.order()
+    office.faults = [("submit", Fault.NEVER_ARRIVED)]
+    await office.desk.send(order, order.decided_at)
+    office.lasts = {"order": LONGEST_SEND}
+    await office.resolve(order, seconds=1, objection=objection)
+    assert office.status(order) is OrderStatus.SENT
+    assert office.submitted == []
+    await office.resolve(order, objection=objection)
+    assert office.status(order) is (OrderStatus.EXPIRED if objection else OrderStatus.OPEN)
+
+
+async def test_an_order_that_is_sent_again_late_is_judged_as_one_that_is_sent(office: Office) -> None:
+    order = office.order()
+    office.faults = [("submit", Fault.NEVER_ARRIVED)]
+    await office.desk.send(order, order.decided_at)
+    await office.resolve(order, seconds=1)
+    await office.resolve(order, seconds=LONGEST_SEND, late=61)
+    assert office.status(order) is OrderStatus.EXPIRED
+    assert office.submitted == []
+
+
+async def test_of_several_orders_in_doubt_none_waits_for_what_the_venue_says_of_another(
+    office: Office,
+) -> None:
+    orders = [office.order(id=f"at{k}") for k in range(3)]
+    office.meeting = asyncio.Barrier(3)
+    await office.desk.resolve(orders[0].decided_at, lambda _: "")
+    assert office.asked == ["at0", "at1", "at2"]
+    assert [office.status(order) for order in orders] == [OrderStatus.OPEN] * 3
+
+
+async def test_a_closed_desk_asks_for_no_order_in_doubt(office: Office) -> None:
+    order = office.order()
+    office.faults = [("submit", Fault.NEVER_ARRIVED)]
+    await office.desk.send(order, order.decided_at)
+    office.desk.close()
+    await office.resolve(order, seconds=60)
+    await office.desk.ask()
+    assert office.asked == []
+    assert await office.desk.cancel(order), "who stops asks once, and ends what cannot arrive any more"
+    assert office.status(order) is OrderStatus.EXPIRED
+
+
+async def test_what_the_desk_is_closed_on_is_not_sent_again(office: Office) -> None:
+    orders = [office.order(id=f"at{k}") for k in range(ASKED_AT_ONCE + 3)]
+    ask = office.broker.order
+
+    async def close(order: Order) -> VenueOrder | None:
+        office.desk.close()
+        return await ask(order)
+
+    office.broker.order = close  # type: ignore[method-assign]
+    await office.desk.resolve(orders[0].decided_at, lambda _: "")
+    assert len(office.asked) <= ASKED_AT_ONCE
+    assert office.submitted == []
+
+
 async def test_a_refused_order_is_not_sent_again(office: Office) -> None:
     order = office.order()
     office.faults = [("submit", Fault.REJECTED)]
@@ -147,14 +244,12 @@ async def test_a_refused_order_is_not_sent_again(office: Office) -> None:
     assert office.submitted == []
 
 
-@pytest.mark.parametrize("why", ["too old", "not allowed any more", "closed"])
+@pytest.mark.parametrize("why", ["too old", "not allowed any more"])
 async def test_an_order_in_doubt_that_may_not_be_sent_again_ends(office: Office, why: str) -> None:
     order = office.order()
     office.faults = [("submit", Fault.NEVER_ARRIVED)]
     await office.desk.send(order, order.decided_at)
-    if why == "closed":
-        office.desk.close()
-    options = {"too old": {"late": 61.0}, "not allowed any more": {"objection": "halted"}}.get(why, {})
+    options = {"too old": {"late": 61.0}, "not allowed any more": {"objection": "halted"}}[why]
     await office.resolve(order, seconds=1, **options)  # type: ignore[arg-type]
     assert office.status(order) is OrderStatus.SENT, "it may be on its way still"
     await office.resolve(order, seconds=LONGEST_SEND, **options)  # type: ignore[arg-type]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,15 +17,16 @@ from autotrader.config.settings import Settings
 from autotrader.db.events import SqlEventLog
 from autotrader.domain.errors import Unreachable
 from autotrader.domain.instruments import InstrumentId
-from autotrader.domain.orders import OrderStatus, Side
+from autotrader.domain.orders import Order, OrderStatus, Side
 from autotrader.domain.trading import RecoveryKind, TradingState
 from autotrader.ports.broker import Broker, VenueAccount
-from autotrader.ports.trading import Page
+from autotrader.ports.trading import Page, TradingRecords
 from autotrader.trading.bars import Batch
 from autotrader.trading.trader import Trader
 from tests.fakes.clocks import SettableClock
 from tests.fakes.misbehaving_broker import MisbehavingBroker
-from tests.trading import BTC, ETH, MINUTE, Scores, World, walk
+from tests.trading import BTC, ETH, MINUTE, Scores, World, turning, walk
+from tests.unit.trading.account import an_order
 
 ALL = Page(limit=10_000)
 UP, SILENT = Scores(lambda *_: 0.6), Scores(lambda *_: 0.0)
@@ -53,6 +55,41 @@ def test_a_warm_restart_keeps_the_position(tmp_path: Path) -> None:
         world.run(bars=world.live[n : n + 1])
     assert held(world) == before
     assert len(world.records.orders("main", ALL)) == orders
+
+
+def test_an_old_order_that_still_works_brings_no_fill_in_twice(tmp_path: Path) -> None:
+    """Fills were asked for from the oldest order on, and looked for among those of the last hours only:
+    after a restart, all that lay in between was bought again in the books.
+    """
+    world = in_one_bar(tmp_path, 320)
+    world.predictor = Scores(turning)
+    world.run(bars=world.live[:300])
+    before = world.records.holdings("main")
+    fills = world.records.fills("main", ALL)
+    newest = max(fill.at for fill in fills)
+    old = newest - timedelta(hours=4)
+    assert sum(fill.at < newest - timedelta(hours=2) for fill in fills) > 2
+    world.records = WithOrder(world.records, an_order(BTC, id="atold", at=old, limit="1"))  # type: ignore[assignment]
+    world.predictor = SILENT
+    made = world.run(bars=world.live[300:301])
+    assert made.trader.book.find("atold") is not None
+    assert world.records.holdings("main").positions == before.positions
+    assert len(world.records.fills("main", ALL)) == len(fills)
+    assert {r.adopted_fills for r in world.records.recoveries("main", ALL)} == {0}
+
+
+class WithOrder:
+    """Records in which one more order works."""
+
+    def __init__(self, records: TradingRecords, order: Order) -> None:
+        self._records = records
+        self._order = order.moved(OrderStatus.OPEN, venue_order_id="old")
+
+    def working_orders(self, account: str) -> Sequence[Order]:
+        return [self._order, *self._records.working_orders(account)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._records, name)
 
 
 def test_a_restart_without_predictions_keeps_the_position(tmp_path: Path) -> None:

@@ -110,6 +110,44 @@ def test_a_reducing_account_opens_nothing_and_flips_nothing() -> None:
     assert verdict(view, Side.SELL, "1000", EUR).allowed
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "certain"),
+    [
+        ("1000", "0", "0"),
+        ("1000", "-400", "0"),
+        ("1000", "400", "400"),
+        ("1000", "1600", "1000"),
+        ("-1000", "0", "0"),
+        ("-1000", "400", "0"),
+        ("-1000", "-400", "-400"),
+        ("-1000", "-1600", "-1000"),
+        ("0", "400", "0"),
+    ],
+)
+@pytest.mark.parametrize("flattening", [False, True])
+def test_no_more_is_ended_than_the_venue_has(ours: str, theirs: str, certain: str, flattening: bool) -> None:
+    """What goes beyond it would open a position there."""
+    differing = replace(held(ours), unexplained=D(theirs) - D(ours))
+    cause = Cause.DRAWDOWN if flattening else Cause.RECONCILIATION
+    view = a_view(states=((cause, TradingState.REDUCING),), eur=differing)
+    for side in Side:
+        order = an_order(EUR, side, "5000", reduces=True)
+        most = max(-side.sign * D(certain), ZERO)
+        assert largest_allowed(order, view, LIMITS, RULES[EUR], flattening=flattening) == most
+    if not D(certain):
+        side = Side.of(-D(ours)) if D(ours) else Side.SELL
+        reason = verdict(view, side, "1", EUR, flattening=flattening).reason
+        assert f"{ours} is held" in reason
+        assert f"while the venue has {theirs}" in reason
+
+
+def test_what_the_venue_has_goes_down_with_what_we_end_until_we_ask_again() -> None:
+    differing = replace(held("100"), unexplained=D(-40))
+    assert differing.reducible(Side.SELL) == 60
+    assert replace(differing, selling=D(50)).reducible(Side.SELL) == 10
+    assert replace(differing, position=D(40)).reducible(Side.SELL) == 0
+
+
 def test_a_halted_account_sends_only_what_its_breaker_flattens_with() -> None:
     tripped = a_view(states=((Cause.DRAWDOWN, TradingState.HALTED),), btc=held("0.3"))
     assert verdict(tripped, Side.SELL, "0.3").limit is Limit.TRADING_STATE

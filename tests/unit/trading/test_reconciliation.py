@@ -270,3 +270,19 @@ def test_what_is_in_base_currency_is_valued_by_its_rate() -> None:
     rates: dict[str, Decimal] = {"USDT": D("0.5")}
     (found,) = compared(ours(), theirs({BTC: "0.002"}), replace(YARDSTICK, rates=rates)).discrepancies
     assert found.value == D(50)
+
+
+# --------------------------------------------------------------- what nobody has an explanation for
+
+
+def test_what_the_venue_has_beyond_our_positions_is_told_by_instrument() -> None:
+    found = compared(ours({BTC: "0.5", ETH: "2"}), theirs({BTC: "-0.1", ETH: "2"}, cash={"USDT": "9"}))
+    assert found.unexplained == {BTC: D("-0.6")}
+    assert compared(ours(), theirs(None, at_venue(None))).unexplained == {}
+
+
+def test_nothing_is_unexplained_that_an_order_or_the_venues_delay_may_explain() -> None:
+    mine = ours({BTC: "0.5"}, working(status=OrderStatus.SENT, venue_id=None))
+    assert compared(mine, theirs({BTC: "0.6"})).unexplained == {}
+    for at in (NOW + timedelta(seconds=9), NOW - timedelta(seconds=1)):
+        assert compared(ours({BTC: "0.5"}), theirs({BTC: "0"}, at=at)).unexplained == {}

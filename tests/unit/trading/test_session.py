@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,18 +14,21 @@ from typing import Any
 
 import pytest
 
+from autotrader.adapters.clocks import SystemWallClock
 from autotrader.adapters.paper_broker import PaperBroker
+from autotrader.apps.trader import assembly
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import BadData, Unreachable
 from autotrader.domain.orders import Order, OrderStatus
 from autotrader.domain.trading import Cause, ControlKind, RunStatus, TradingState
-from autotrader.ports.broker import Update, VenueOrder
+from autotrader.ports.broker import Broker, Update, VenueOrder
 from autotrader.ports.trading import AccountState, Change, Control, Lease, Page, TradingRecords
 from autotrader.trading import session
 from autotrader.trading.bars import Batch
+from autotrader.trading.broker_calls import BrokerCalls
 from autotrader.trading.trader import Trader
 from tests.fakes.clocks import SettableClock
-from tests.fakes.misbehaving_broker import Fault, MisbehavingBroker
+from tests.fakes.misbehaving_broker import Fault, MisbehavingBroker, Script
 from tests.trading import BTC, ETH, MINUTE, START, Scores, World, walk
 
 ALL = Page(limit=10_000)
@@ -96,6 +100,82 @@ def test_an_end_takes_ten_seconds_at_most_though_the_venue_does_not_answer(tmp_p
     assert time.monotonic() - looked[-1] < 10
     assert state_of(world).status is RunStatus.STOPPED
     assert {o.status for o in world.records.working_orders("main")} == {OrderStatus.OPEN}
+
+
+class Hanging(MisbehavingBroker):
+    """A venue that hangs from the call on in which the trader is told to stop."""
+
+    stop: Callable[[], None]
+    stops_in = ""
+    stops_at = 1  # the so many-th of these calls
+
+    def __init__(self, broker: Broker, script: Script) -> None:
+        super().__init__(broker, script)
+        self.asked: list[str] = []  # since then
+        self._hangs = False
+        for name in ("account", "open_orders", "order", "fills", "submit", "cancel", "keep_alive"):
+            setattr(self, name, functools.partial(self._asked, name, getattr(self, name)))
+
+    async def _asked(self, name: str, call: Callable[..., Awaitable[Any]], *about: Any) -> Any:
+        if self._hangs:
+            self.asked.append(name)
+        elif name == self.stops_in:
+            self.stops_at -= 1
+            if not self.stops_at:
+                self._hangs = True
+                self.stop()
+        if self._hangs:
+            await asyncio.Event().wait()
+        return await call(*about)
+
+
+def stopped_in(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str, number: int, *, seconds: float, script: Script
+) -> Hanging:
+    """The venue, after a trader that was told to stop in that call has come to its end."""
+    monkeypatch.setattr(assembly, "BrokerCalls", lambda: BrokerCalls(seconds=seconds))
+    monkeypatch.setattr(session, "_END_SECONDS", 0.05)
+    venues: list[Hanging] = []
+
+    def wrap(paper: PaperBroker) -> Hanging:
+        venue = Hanging(paper, script)
+        venue.stops_in, venue.stops_at = call, number
+        venue.stop = lambda: world.session.stop()
+        venues.append(venue)
+        return venue
+
+    def pass_time(_: Trader) -> None:
+        assert isinstance(world.clock, SettableClock)
+        world.clock.advance(timedelta(seconds=70))  # all that is done by the wall clock is due
+
+    world.wrap = wrap
+    asyncio.run(asyncio.wait_for(world.trade(watch=pass_time), 30))
+    assert state_of(world).status is RunStatus.STOPPED
+    assert world.records.acquire("main", "next", now=world.clock.now(), seconds=15) is not None
+    return venues[0]
+
+
+def test_who_is_told_to_stop_asks_a_venue_that_hangs_for_nothing_but_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = up(tmp_path, clock=SettableClock(SystemWallClock().now()))
+
+    def lose(name: str, _: str) -> Fault | None:
+        return Fault.NEVER_ARRIVED if name == "submit" else None
+
+    venue = stopped_in(world, monkeypatch, "order", 1, seconds=0.01, script=lose)
+    assert {o.status for o in world.records.working_orders("main")} == {OrderStatus.SENT}
+    assert venue.asked == ["order"] * 2, "of both orders, once, to take them back"
+
+
+@pytest.mark.parametrize("number", [1, 3], ids=["at the start", "while it trades"])
+def test_the_end_waits_for_no_reconciliation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    world = up(tmp_path, clock=SettableClock(SystemWallClock().now()))
+    world.predictor = Scores(lambda *_: 0.0)
+    venue = stopped_in(world, monkeypatch, "fills", number, seconds=3600, script=lambda *_: None)
+    assert venue.asked == []
 
 
 class Silenced(MisbehavingBroker):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
 
 from autotrader import __version__
 from autotrader.apps.trader.history import PastBars
 from autotrader.config.settings import Settings
 from autotrader.domain.bars import Interval
+from autotrader.domain.errors import NotFound, Rejected
 from autotrader.domain.instruments import InstrumentId, InstrumentRules
 from autotrader.domain.trading import RecoveryKind
 from autotrader.execution.strategy import StrategyRules
@@ -29,12 +34,14 @@ from autotrader.trading.desk import OrderDesk
 from autotrader.trading.forecasting import EntryRules, Forecasting
 from autotrader.trading.lease_keeping import LeaseKeeper
 from autotrader.trading.limits import RiskLimits
-from autotrader.trading.opening import opened
+from autotrader.trading.opening import opened, set_aside, traded_no_more
 from autotrader.trading.outages import Outages
-from autotrader.trading.recovery import OVERLAP, Reconciliation
+from autotrader.trading.recovery import OVERLAP, Reconciliation, fills_from
 from autotrader.trading.session import Pace, TradingSession
 from autotrader.trading.targets import Targets
 from autotrader.trading.trader import Mandate, Trader
+
+log = structlog.get_logger(__name__)
 
 # Sections of the settings that decisions depend on.
 TERMS = ("strategy", "trading", "risk", "paper")
@@ -135,7 +142,7 @@ async def assemble(
     ------
     ConfigurationError
         If the account is another strategy's, venue's or currency's, or no rate leads from an
-        instrument's currency to the base currency.
+        instrument's currency to the base currency; or if more than dust is held of what is traded no more.
     DependencyError
         If broker or database do not answer.
     """
@@ -146,6 +153,9 @@ async def assemble(
     rules = await calls("instrument rules", lambda: broker.rules(around.instruments))
     money.require_rates(rules)
     book = _book(records, around.account, rules, money, past, strategy.interval)
+    gone = await _rules_of(traded_no_more(book.holdings, rules), broker, calls)
+    if left_out := set_aside(book, gone, venue=broker.venue):
+        log.warning("dust of what is traded no more is left out of equity and limits", held=left_out)
     account = await calls("the account", lambda: broker.account(around.instruments))
     state, start, why = opened(
         records,
@@ -231,6 +241,17 @@ async def assemble(
     return Assembled(session, trader, start, why)
 
 
+async def _rules_of(
+    instruments: Sequence[InstrumentId], broker: Broker, calls: BrokerCalls
+) -> dict[InstrumentId, InstrumentRules]:
+    """The venue's rules of those that it still has."""
+    found: dict[InstrumentId, InstrumentRules] = {}
+    for instrument in instruments:
+        with contextlib.suppress(NotFound, Rejected):
+            found.update(await calls("instrument rules", partial(broker.rules, (instrument,))))
+    return found
+
+
 def _book(
     records: TradingRecords,
     account: str,
@@ -240,9 +261,11 @@ def _book(
     interval: Interval,
 ) -> Book:
     state = records.state(account)
-    since = None if state is None else state.fills_since
-    known = frozenset() if since is None else records.known_fills(account, since - 2 * OVERLAP)
-    book = Book(records.holdings(account), records.working_orders(account), known, rules, money)
+    working = records.working_orders(account)
+    # Further back than the venue is asked: to know too many does no harm.
+    since = None if state is None else fills_from(state, working) - OVERLAP
+    known = frozenset() if since is None else records.known_fills(account, since)
+    book = Book(records.holdings(account), working, known, rules, money)
     for instrument, bars in past.items():
         if bars.ts_us.size:
             opened_at = datetime.fromtimestamp(int(bars.ts_us[-1]) / 1_000_000, UTC)

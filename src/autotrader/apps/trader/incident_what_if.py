@@ -22,6 +22,8 @@ from autotrader.domain.positions import ClosedTrade
 from autotrader.ports.trading import EquityPoint, Page
 from autotrader.trading.checkpoint import Checkpoint
 from autotrader.trading.performance import measure
+from autotrader.trading.reconciliation import Comparison
+from autotrader.trading.unexplained import remember
 
 _ALL = 2_000_000
 
@@ -85,6 +87,8 @@ async def what_if(
     account = checkpoint.state.account
     # That the account may be held back by something that ended later says nothing of the model.
     own = tuple(r for r in checkpoint.state.restrictions if r.cause in OWN_CAUSES)
+    # Nor does what the venue had beyond the books: the paper venue has what they say.
+    state = remember(replace(checkpoint.state, restrictions=own), Comparison())
     paper = PaperBroker(
         account,
         Venue(checkpoint.state.venue),
@@ -98,7 +102,7 @@ async def what_if(
     async with paper:
         rerun = await begin_again(
             checkpoint,
-            replace(checkpoint.state, restrictions=own),
+            state,
             terms,
             bars=incident.bars,
             orders=incident.orders,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -16,8 +16,9 @@ from autotrader.apps.process_metrics import register_process
 from autotrader.config.settings import Settings
 from autotrader.connectors.tally import reconnects
 from autotrader.domain.errors import ConfigurationError, Unreachable
-from autotrader.domain.instruments import Venue
+from autotrader.domain.instruments import InstrumentId, Venue
 from autotrader.domain.orders import ZERO
+from autotrader.domain.positions import ONE
 from autotrader.ports.trading import AccountState, Page, TradingRecords
 from autotrader.trading.performance import Performance, measure
 from autotrader.trading.trader import Trader
@@ -36,6 +37,7 @@ class Figures:
 
     state: AccountState
     performance: Performance
+    has_rates: bool  # of all that was traded
     positions: dict[str, Decimal]
     realised: dict[str, Decimal]
 
@@ -56,6 +58,7 @@ class TradingMetrics:
         self._records = records
         self._account = account
         self._figures: tuple[float, Figures] | None = None
+        self._rates: Mapping[InstrumentId, Decimal] = {}
         self.registry = CollectorRegistry()
         self._signals = Counter(
             "trading_signals_total", "Bars for which there was a prediction", registry=self.registry
@@ -76,7 +79,9 @@ class TradingMetrics:
         register_process(self.registry)
 
     def take(self, trader: Trader) -> None:
-        """Count what the newest step did."""
+        """Count what the newest step did, and keep what currencies are worth by now."""
+        rates = trader.book.rates()
+        self._rates = {i: rates[r.currency] for i, r in trader.book.rules.items() if r.currency in rates}
         for seconds in trader.take_latencies():
             self._latency.observe(seconds)
         for signal in trader.take_signals():
@@ -129,8 +134,9 @@ class TradingMetrics:
         yield _gauge("trading_daily_pnl", "Equity less what the trading day began with, base currency", daily)
         yield _gauge("trading_total_trades", "Closed trades of 30 days", performance.trades)
         yield _gauge("trading_winning_trades", "Those of them that earned", performance.winners)
-        yield _gauge("trading_gross_profit", "What they earned, base currency", performance.gross_profit)
-        yield _gauge("trading_gross_loss", "What the others lost, base currency", performance.gross_loss)
+        if figures.has_rates:
+            yield _gauge("trading_gross_profit", "What they earned, base currency", performance.gross_profit)
+            yield _gauge("trading_gross_loss", "What the others lost, base currency", performance.gross_loss)
         tripped = any(restriction.cause.is_breaker for restriction in state.restrictions)
         yield _gauge("trading_circuit_breaker_active", "1 while the breaker halts the account", tripped)
         held = {name: units for name, units in figures.positions.items() if units}
@@ -164,13 +170,18 @@ class TradingMetrics:
             return None
         page = Page(start=state.cursor - _WINDOW, limit=_MOST_ROWS)
         trades = self._records.trades(self._account, page)
-        # Quote currencies of one account count as its base currency, or its trades have no sum.
-        rates = {trade.instrument: Decimal(1) for trade in trades}
-        performance = measure(self._records.equity(self._account, page), trades, rates=rates)
+        rates, traded = self._rates, {trade.instrument for trade in trades}
+        # What is not a sum of money is the same at any rate.
+        at_rates = {instrument: rates.get(instrument, ONE) for instrument in traded}
+        performance = measure(self._records.equity(self._account, page), trades, rates=at_rates)
         holdings = self._records.holdings(self._account)
         positions = {str(i): position.quantity for i, position in holdings.positions.items()}
-        realised = {str(i): position.realised - position.fees for i, position in holdings.positions.items()}
-        figures = Figures(state, performance, positions, realised)
+        realised = {
+            str(i): (position.realised - position.fees) * rates[i]
+            for i, position in holdings.positions.items()
+            if i in rates
+        }
+        figures = Figures(state, performance, traded <= rates.keys(), positions, realised)
         self._figures = (time.monotonic(), figures)
         return figures
 

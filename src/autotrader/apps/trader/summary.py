@@ -111,6 +111,7 @@ def summarise(
     everything = Page(limit=_ALL)
     points = sorted(records.equity(account, everything), key=lambda point: point.at)
     trades, orders = records.trades(account, everything), records.orders(account, everything)
+    # Of the trades only their count and the share of winners is told: the same at any rate.
     performance = measure(points, trades, rates={trade.instrument: Decimal(1) for trade in trades})
     if picture is not None and len(points) > 1:
         draw(points, picture, title=f"{account} ({state.source})", currency=state.base_currency)

@@ -293,7 +293,7 @@ async def _market(
     past = await fetch_past(source, decode, around.instruments, interval, first_open)
     latency = ports.settings.publication_latency_seconds(venue)
     stream = ports.streams(source) or PolledBars(source, ports.market_clock, latency)
-    return past, LiveFeed(stream, decode, around.instruments, interval, first_open)
+    return past, LiveFeed(stream, source.available, decode, around.instruments, interval, first_open)
 
 
 def _paper(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from autotrader.apps.trader.live_feed import LiveFeed
+from autotrader.db.engine import open_database
+from autotrader.db.events import SqlEventLog
 from autotrader.domain.bars import Interval
-from autotrader.domain.errors import Unreachable
+from autotrader.domain.errors import BadData, NotFound, Unreachable
 from autotrader.domain.instruments import InstrumentId
+from autotrader.ports.events import EventType
 from autotrader.ports.market_data import RawPage
 from autotrader.ports.trading import Page
 from autotrader.trading.bars import Bar, Batch
@@ -58,7 +62,7 @@ async def at_once(_: int) -> None:
 class Stream:
     """Pages in the given order; an error instead of a page once breaks the connection."""
 
-    pages: Sequence[RawPage | Unreachable]
+    pages: Sequence[RawPage | Exception]
     before: Callable[[int], Awaitable[None]] = at_once  # each page, by its number
     asked: int = 0
     told: int = 0
@@ -71,10 +75,47 @@ class Stream:
             page = self.pages[self.told]
             await self.before(self.told)
             self.told += 1
-            if isinstance(page, Unreachable):
+            if isinstance(page, Exception):
                 raise page
             yield page
         await asyncio.Event().wait()
+
+    async def missing(self, _: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+
+@dataclass
+class Forgetful:
+    """Bars of a venue that does not know ETH for some minutes."""
+
+    bars: Sequence[Batch]
+    forgets_at: datetime
+    knows_again_at: datetime
+    asked: list[frozenset[str]] = field(default_factory=list)
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    knows_again: bool = False
+
+    async def closed_bars(
+        self, first_opens: Mapping[str, datetime], interval: Interval
+    ) -> AsyncGenerator[RawPage]:
+        self.asked.append(frozenset(first_opens))
+        for batch in self.bars:
+            for bar in batch.bars:
+                symbol = bar.instrument.symbol
+                if symbol not in first_opens or batch.ts < first_opens[symbol]:
+                    continue
+                if bar.instrument == ETH and batch.ts >= self.forgets_at and not self.knows_again:
+                    raise NotFound("expected an instrument that the venue knows, was refused")
+                if batch.ts == self.knows_again_at and ETH.symbol not in first_opens:
+                    await self.caught_up.wait()
+                    self.knows_again = True
+                    await asyncio.Event().wait()
+                yield page_of(bar, batch.ts)
+        await asyncio.Event().wait()
+
+    async def missing(self, symbols: Sequence[str]) -> Mapping[str, str]:
+        assert set(symbols) == {BTC.symbol, ETH.symbol}
+        return {} if self.knows_again else {ETH.symbol: "the venue has no such symbol"}
 
 
 def replayed(folder: Path, bars: list[Batch]) -> World:
@@ -84,8 +125,8 @@ def replayed(folder: Path, bars: list[Batch]) -> World:
     return world
 
 
-def feed_of(stream: Stream) -> LiveFeed:
-    return LiveFeed(stream, decode, (BTC, ETH), Interval.M1, START, gathering_seconds=LONG)
+def feed_of(stream: Stream | Forgetful) -> LiveFeed:
+    return LiveFeed(stream, stream.missing, decode, (BTC, ETH), Interval.M1, START, gathering_seconds=LONG)
 
 
 def live(folder: Path, feed: LiveFeed, seen: Callable[[datetime | None], None] = lambda _: None) -> World:
@@ -112,7 +153,7 @@ def decisions(world: World) -> object:
     ]
 
 
-def pages(bars: Sequence[Batch], *, backwards: bool = True) -> list[RawPage | Unreachable]:
+def pages(bars: Sequence[Batch], *, backwards: bool = True) -> list[RawPage | Exception]:
     order = -1 if backwards else 1
     return [page_of(bar, batch.ts) for batch in bars for bar in batch.bars[::order]]
 
@@ -185,7 +226,47 @@ def test_a_connection_that_breaks_loses_no_bar(tmp_path: Path, monkeypatch: obje
     assert stream.asked == 2
 
 
-def _is(page: RawPage | Unreachable, instrument: InstrumentId, ts: datetime) -> bool:
+@pytest.mark.parametrize("error", [KeyError("k"), BadData("expected JSON, was HTML"), TimeoutError("slow")])
+def test_who_waits_for_bars_hears_that_there_will_be_none(tmp_path: Path, error: Exception) -> None:
+    bars = World(tmp_path, walk((BTC, ETH), MINUTES)).live
+    coming = pages(bars)
+    coming.insert(41, error)
+    seen: list[datetime | None] = []
+    with pytest.raises(type(error)):
+        live(tmp_path / "live", feed_of(Stream(coming)), seen.append)
+    assert seen[-1] == bars[19].ts, "what came before it is dealt with"
+
+
+def test_an_instrument_that_the_venue_does_not_know_is_left_out_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotrader.apps.trader.live_feed._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("autotrader.apps.trader.live_feed._ASK_AGAIN_SECONDS", 0.05)
+    bars = World(tmp_path, walk((BTC, ETH), MINUTES)).live
+    stream = Forgetful(bars, bars[20].ts, bars[60].ts)
+
+    def seen(cursor: datetime | None) -> None:
+        if cursor == bars[59].ts:
+            stream.caught_up.set()
+
+    happened = live(tmp_path / "live", feed_of(stream), seen)
+    without = [
+        replace(batch, bars=tuple(bar for bar in batch.bars if bar.instrument != ETH))
+        if 20 <= number < 60
+        else batch
+        for number, batch in enumerate(bars)
+    ]
+    assert decisions(happened) == decisions(replayed(tmp_path / "a", without))
+    both = frozenset({BTC.symbol, ETH.symbol})
+    assert stream.asked[0] == stream.asked[-1] == both
+    assert set(stream.asked[1:-1]) == {both - {ETH.symbol}}
+    events = SqlEventLog(open_database(f"sqlite:///{tmp_path}/live/autotrader.db"))
+    told = [event for event in events.recent(type=EventType.ALERT) if event.instrument == str(ETH)]
+    assert [event.severity for event in told] == ["info", "critical"]
+    assert "the venue has no such symbol" in told[1].message
+
+
+def _is(page: RawPage | Exception, instrument: InstrumentId, ts: datetime) -> bool:
     return isinstance(page, RawPage) and (page.instrument, page.start) == (
         instrument.symbol,
         ts.astimezone(UTC),

@@ -17,10 +17,11 @@ from autotrader.apps.trader.summary import sparkline, summarise
 from autotrader.apps.trader.view import page
 from autotrader.config.settings import Settings, TradingSettings
 from autotrader.domain.errors import ConfigurationError, NotFound, Unreachable
+from autotrader.domain.instruments import InstrumentRules
 from autotrader.ports.trading import Page
 from autotrader.trading.trader import Trader
 from tests.services import free_port
-from tests.trading import BTC, ETH, Scores, World, walk
+from tests.trading import BTC, ETH, START, Scores, World, walk
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +99,49 @@ def test_what_a_limit_forbade_is_why_nothing_was_ordered(tmp_path: Path) -> None
     assert told.endswith("(1 of 60 times)"), "a wish that a limit forbade is not repeated at each bar"
 
 
-def test_metrics_are_what_is_stored_and_what_was_counted(
-    traded: tuple[World, str, TradingMetrics],
-) -> None:
-    world, _, metrics = traded
-    samples = {
+def samples_of(metrics: TradingMetrics) -> dict[tuple[str, ...], float]:
+    return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(generate_latest(metrics.registry).decode())
         for sample in family.samples
     }
+
+
+@pytest.mark.parametrize("yen", [Decimal(150), None])
+def test_money_in_another_currency_is_told_at_its_rate_or_not_at_all(
+    tmp_path: Path, yen: Decimal | None
+) -> None:
+    world = World(tmp_path, walk((BTC, ETH), 60))
+    trader = world.run().trader
+    book = trader.book
+    of_yen = InstrumentRules(Decimal("0.001"), Decimal(1), Decimal(1), "JPY", "USD")
+    book.rules[BTC] = of_yen
+    book.mark(BTC, yen or Decimal(1), START)
+    if yen is None:
+        del book.prices[BTC]
+    metrics = TradingMetrics(world.settings, world.records, "main")
+    metrics.take(trader)
+    samples = samples_of(metrics)
+    trades = world.records.trades("main", Page(limit=10_000))
+    assert {BTC, ETH} == {trade.instrument for trade in trades}
+    assert samples["trading_winning_trades",] == sum(trade.pnl > 0 for trade in trades)
+    earned = {i: float(p.realised - p.fees) for i, p in world.records.holdings("main").positions.items()}
+    assert samples["trading_realised_pnl", str(ETH)] == pytest.approx(earned[ETH])
+    if yen is None:
+        assert ("trading_realised_pnl", str(BTC)) not in samples
+        assert ("trading_gross_profit",) not in samples
+        assert ("trading_gross_loss",) not in samples
+        return
+    assert samples["trading_realised_pnl", str(BTC)] == pytest.approx(earned[BTC] / 150)
+    net = sum(float(trade.pnl) / (150 if trade.instrument == BTC else 1) for trade in trades)
+    assert samples["trading_gross_profit",] - samples["trading_gross_loss",] == pytest.approx(net)
+
+
+def test_metrics_are_what_is_stored_and_what_was_counted(
+    traded: tuple[World, str, TradingMetrics],
+) -> None:
+    world, _, metrics = traded
+    samples = samples_of(metrics)
     state = world.records.state("main")
     assert state is not None
     trades = world.records.trades("main", Page(limit=10_000))
