@@ -62,6 +62,7 @@ SLOT = Slot(
     changed_by="controller",
     warm_until=AT + timedelta(hours=24),
 )
+STOPPING = replace(SLOT, state=SlotState.STOPPING, reason="kept warm long enough")
 PASSED = StageRecord(
     Stage.SHADOW, Outcome.PASS, "as good", 8.25, {"pairs": 800, "ratio": 0.5, "by": {"BTCUSDT": [1, 2]}}
 )
@@ -257,7 +258,10 @@ def test_a_change_comes_with_its_routes_slots_stage_and_event(subject: Subject) 
     given = [route(ETH, green_until=MINUTES[3]), route(BTC)]
     changed = records.change(begun, new, event("canary"), routes=given, slots=[SLOT], ended=PASSED)
     assert changed == replace(new, revision=2) == records.find("r1") == records.active()
-    assert records.routes() == [replace(given[1], epoch=1), replace(given[0], epoch=1)]
+    assert records.routes() == [
+        replace(given[1], epoch=1, rollout_id="r1"),
+        replace(given[0], epoch=1, rollout_id="r1"),
+    ]
     assert records.slots() == {Color.GREEN: SLOT}
     assert records.stages("r1") == [PASSED]
     assert subject.keys() == ["begun@r1/1", "canary@r1/2"]
@@ -368,11 +372,12 @@ def test_the_routing_of_an_instrument_is_its_route_and_where_the_colours_answer(
     given = [route(BTC, green_until=MINUTES[3]), route(ETH)]
     bare = replace(SLOT, color=Color.BLUE, endpoint=None)
     records.change(begun, begun, event("routed"), routes=given, slots=[SLOT, bare])
-    assert records.routing(BTC) == Routing(replace(given[0], epoch=1), {Color.GREEN: SLOT.endpoint}, None)
+    routed = replace(given[0], epoch=1, rollout_id="r1")
+    assert records.routing(BTC) == Routing(routed, {Color.GREEN: SLOT.endpoint}, None)
     records.set_slot(replace(bare, endpoint="http://127.0.0.1:8000"))
     found = records.routing(ETH)
     assert found is not None
-    assert found.route == replace(given[1], epoch=1)
+    assert found.route == replace(given[1], epoch=1, rollout_id="r1")
     assert found.endpoints == {Color.GREEN: SLOT.endpoint, Color.BLUE: "http://127.0.0.1:8000"}
     assert records.routing("binance:BNBUSDT") is None
 
@@ -382,6 +387,7 @@ def test_the_routing_of_an_instrument_is_its_route_and_where_the_colours_answer(
 def test_requests_are_paired_in_watched_stages_until_traffic_goes_back(
     records: DeploymentRecords, stage: Stage, state: RolloutState
 ) -> None:
+    records.set_slot(SLOT)
     stands = records.begin(replace(ROLLOUT, stage=stage), event("begun"))
     way = {RolloutState.ROLLED_BACK: [RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK]}
     for number, step in enumerate(way.get(state, [state])):
@@ -432,6 +438,85 @@ def test_a_slot_is_replaced(records: DeploymentRecords) -> None:
     for slot in (SLOT, blue, bare):
         records.set_slot(slot)
     assert records.slots() == {Color.GREEN: bare, Color.BLUE: blue}
+
+
+def test_a_slot_that_somebody_else_changed_is_left(records: DeploymentRecords) -> None:
+    assert not records.replace_slot(SLOT, STOPPING)
+    records.set_slot(SLOT)
+    for color in Color:
+        assert not records.replace_slot(replace(SLOT, color=color, warm_until=None), STOPPING)
+    assert records.slots() == {Color.GREEN: SLOT}
+    assert records.replace_slot(SLOT, STOPPING)
+    assert not records.replace_slot(SLOT, STOPPING)
+    assert records.slots() == {Color.GREEN: STOPPING}
+
+
+def test_of_changes_of_a_slot_that_are_made_at_once_one_is(records: DeploymentRecords) -> None:
+    records.set_slot(SLOT)
+
+    def replaced(number: int) -> bool:
+        return records.replace_slot(SLOT, replace(SLOT, reason=str(number)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(replaced, range(8))) == 1
+
+
+def test_a_colour_is_idle_while_no_route_names_it_and_no_rollout_is_under_way(
+    records: DeploymentRecords,
+) -> None:
+    records.set_slot(SLOT)
+    stands: Rollout | None = records.begin(ROLLOUT, event("begun"))
+    assert not records.replace_slot(SLOT, STOPPING, idle=True)
+    named = [route(BTC, Color.GREEN), route(BTC, Color.BLUE)]  # as owner, and as fallback
+    for given in named:
+        assert stands is not None
+        stands = records.change(stands, stands, event("routed"), routes=[given])
+        assert not records.replace_slot(SLOT, STOPPING, idle=True)
+    assert stands is not None
+    over = replace(stands, state=RolloutState.COMPLETED, ended_at=AT)
+    records.change(stands, over, event("ended"))
+    assert not records.replace_slot(SLOT, STOPPING, idle=True)
+    begun = records.begin(planned(records, 2), event("begun"))
+    alone = replace(route(BTC, Color.BLUE), fallback=None)
+    over = replace(begun, state=RolloutState.COMPLETED, ended_at=AT)
+    records.change(begun, over, event("ended"), routes=[alone])
+    assert records.replace_slot(SLOT, STOPPING, idle=True)
+    assert records.slots() == {Color.GREEN: STOPPING}
+
+
+def test_a_change_that_was_planned_on_other_slots_changes_nothing(subject: Subject) -> None:
+    records = subject.records
+    records.set_slot(STOPPING)
+    begun = records.begin(ROLLOUT, event("begun"))
+    over = replace(begun, state=RolloutState.COMPLETED, ended_at=AT)
+
+    def complete(seen: Slot) -> Rollout | None:
+        kept = replace(seen, warm_until=None)
+        return records.change(begun, over, event("ended"), routes=[route()], slots=[kept], seen_slots=[seen])
+
+    for seen in (SLOT, replace(STOPPING, color=Color.BLUE)):
+        assert complete(seen) is None
+    assert (records.active(), records.routes(), records.slots()) == (begun, [], {Color.GREEN: STOPPING})
+    assert subject.keys() == ["begun@r1/1"]
+    records.set_slot(SLOT)
+    assert complete(SLOT) is not None
+    assert records.slots() == {Color.GREEN: replace(SLOT, warm_until=None)}
+
+
+@pytest.mark.parametrize(
+    "slot", [None, STOPPING, replace(SLOT, version="v1.0.0"), replace(SLOT, color=Color.BLUE)]
+)
+def test_a_rollout_that_begins_at_its_end_needs_a_candidate_that_is_ready(
+    records: DeploymentRecords, slot: Slot | None
+) -> None:
+    at_its_end = replace(ROLLOUT, stage=Stage.FINALIZE)
+    if slot is not None:
+        records.set_slot(slot)
+    with pytest.raises(Refused, match=r"expected v1\.1\.0 ready in green, was "):
+        records.begin(at_its_end, event("begun"))
+    assert records.recent() == []
+    records.set_slot(SLOT)
+    assert records.begin(at_its_end, event("begun")) == records.active()
 
 
 # ----------------------------------------------------------------------------- supervision

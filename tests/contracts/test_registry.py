@@ -350,6 +350,18 @@ def test_of_several_changes_none_is_made_where_one_is_refused(subject: Subject) 
     assert (subject.registry.list(subject.name), subject.changes()) == before
 
 
+def test_a_version_of_another_status_than_expected_is_left_alone(subject: Subject) -> None:
+    subject.register("a")
+    late = StatusChange("v1.0.0", ModelStatus.CANDIDATE, expected=ModelStatus.FAILED)
+    subject.set_status("v1.0.0", ModelStatus.STAGING, "rollout")
+    with pytest.raises(Refused, match=r"expected v1\.0\.0 to be failed, was staging \(rollout\)"):
+        subject.registry.change(subject.name, [late], reason="late", actor="ops")
+    assert subject.get("v1.0.0").status is ModelStatus.STAGING
+    subject.set_status("v1.0.0", ModelStatus.FAILED)
+    subject.registry.change(subject.name, [late], reason="the feed was at fault", actor="ops")
+    assert subject.get("v1.0.0").status is ModelStatus.CANDIDATE
+
+
 def test_an_alias_that_points_elsewhere_than_expected_is_left_alone(subject: Subject) -> None:
     for key in "abc":
         subject.register(key)

@@ -11,12 +11,14 @@ from autotrader.command import to_plain
 from autotrader.db.rollout_rules import (
     event_of_revision,
     first_revision,
+    is_idle,
     next_revision,
     refuse_while,
     require_planned_on,
+    require_ready,
 )
 from autotrader.domain.errors import NotFound
-from autotrader.domain.rollout import Color, RolloutState
+from autotrader.domain.rollout import Color, RolloutState, Stage
 from autotrader.ports.deployment import Pair, Rollout, Route, Routing, Slot, StageRecord, Watched
 from autotrader.ports.events import Event, EventLog
 from tests.fakes.events import InMemoryEventLog
@@ -30,7 +32,6 @@ class InMemoryDeploymentRecords:
         self._rollouts: dict[str, Rollout] = {}
         self._stages: dict[str, list[StageRecord]] = {}
         self._routes: dict[str, Route] = {}
-        self._supervised: dict[str, str | None] = {}  # instrument to rollout
         self._slots: dict[Color, Slot] = {}
         self._pairs: dict[str, dict[str, tuple[int, Pair]]] = {}
         self._pair_count = 0
@@ -84,6 +85,8 @@ class InMemoryDeploymentRecords:
             if active is not None:
                 raise refuse_while(active, f"a rollout of {rollout.version}")
             require_planned_on(self.live(), first)
+            if first.stage is Stage.FINALIZE:
+                require_ready(self._slots.values(), first)
             self._rollouts[first.id] = first
             self.events.record(event_of_revision(event, first))
             return first
@@ -96,12 +99,15 @@ class InMemoryDeploymentRecords:
         *,
         routes: Sequence[Route] = (),
         slots: Sequence[Slot] = (),
+        seen_slots: Sequence[Slot] = (),
         ended: StageRecord | None = None,
     ) -> Rollout | None:
         changed = next_revision(seen, new)
         with self._lock:
             stands = self.find(seen.id)
             if (stands.revision, stands.state) != (seen.revision, seen.state):
+                return None
+            if any(self._slots.get(slot.color) != slot for slot in seen_slots):
                 return None
             self._rollouts[seen.id] = changed
             self._put(routes, slots, seen.id)
@@ -115,6 +121,15 @@ class InMemoryDeploymentRecords:
         with self._lock:
             self._slots[slot.color] = slot
 
+    def replace_slot(self, seen: Slot, new: Slot, *, idle: bool = False) -> bool:
+        with self._lock:
+            if self._slots.get(seen.color) != seen:
+                return False
+            if idle and not is_idle(seen.color, self._routes.values(), self.active()):
+                return False
+            self._slots[new.color] = new
+            return True
+
     def renew(self, rollout_id: str, *, until: datetime, now: datetime) -> bool:
         with self._lock:
             if self.find(rollout_id).state.is_over:
@@ -122,7 +137,7 @@ class InMemoryDeploymentRecords:
             own = {
                 instrument: route.green_until
                 for instrument, route in self._routes.items()
-                if self._supervised[instrument] == rollout_id and route.green_until is not None
+                if route.rollout_id == rollout_id and route.green_until is not None
             }
             if any(green_until <= now for green_until in own.values()):
                 return False
@@ -163,10 +178,11 @@ class InMemoryDeploymentRecords:
         return route.epoch if route else 0
 
     def _put(self, routes: Sequence[Route], slots: Sequence[Slot], rollout_id: str | None) -> list[Route]:
-        changed = [replace(route, epoch=self._epoch(route.instrument) + 1) for route in routes]
+        changed = [
+            replace(route, epoch=self._epoch(route.instrument) + 1, rollout_id=rollout_id) for route in routes
+        ]
         for route in changed:
             self._routes[route.instrument] = route
-            self._supervised[route.instrument] = rollout_id
         for slot in slots:
             self._slots[slot.color] = slot
         return changed

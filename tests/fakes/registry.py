@@ -23,6 +23,7 @@ from autotrader.registry.lifecycle import (
     gates_of,
     require_alias_allowed,
     require_candidate_tags,
+    require_expected,
     require_reason,
     require_status_allowed,
 )
@@ -145,6 +146,7 @@ class InMemoryRegistry:
         old = self._find(name, change.version)
         if (old.status, old.reason) == (change.status, reason):
             return []
+        require_expected(old, change)
         require_status_allowed(old, change.status)
         self._versions[self._versions.index(old)] = replace(old, status=change.status, reason=reason)
         return [(old, "status", old.status.value, change.status.value)]

@@ -259,8 +259,9 @@ def test_emergency_rollback_returns_within_a_second_and_can_be_rolled_back(live:
     first = live.summary["semver"]
     seconds = []
     for expected in (first, second, first):
+        bad = live.status()["active_version"]
         code, done, errors = live.command(
-            "autotrader.deployment.emergency_rollback", "--reason", "a rehearsal"
+            "autotrader.deployment.emergency_rollback", "--version", bad, "--reason", "a rehearsal"
         )
         assert code == 0, errors
         assert done["live"] == expected, done

@@ -118,8 +118,10 @@ class Live:
                     os.kill(pid, signal.SIGCONT)
         if self._controller is None or self._told:
             self.restart_controller()
-        if self.records.active() is not None:
-            self.done("autotrader.deployment.emergency_rollback", "--reason", "another test begins")
+        active = self.records.active()
+        if active is not None:
+            left = ("--version", active.version, "--reason", "another test begins")
+            self.done("autotrader.deployment.emergency_rollback", *left)
             self.wait_until_over()
         if self.records.live() is None:
             self.switch(self.bring_up())
@@ -437,7 +439,9 @@ def test_while_aws_cannot_be_reached_traffic_moves_and_what_it_does_not_show_yet
         live.require_agreement(said["live"], to)
 
         set_faults(live.aws.url, {"action": "*", "kind": "hang", "seconds": 5, "times": 10_000})
-        code, said, _ = live.command("autotrader.deployment.emergency_rollback", "--reason", "a rehearsal")
+        code, said, _ = live.command(
+            "autotrader.deployment.emergency_rollback", "--version", said["live"], "--reason", "a rehearsal"
+        )
         assert (code, said["live"]) == (3, before.version)
         assert "front door: cannot" in said["pending"][0]
         assert {route.owner(datetime.now(UTC)) for route in live.records.routes()} == {before.candidate}

@@ -24,7 +24,7 @@ from autotrader import tracing
 from autotrader.adapters.mlflow_model import ONNX_FILE, model_files
 from autotrader.adapters.mlflow_projection import MlflowProjection
 from autotrader.adapters.mlflow_rest import AlreadyExists, MlflowRest
-from autotrader.db.locks import exclusive
+from autotrader.db.locks import claim, exclusive
 from autotrader.db.model_records import ModelRecords
 from autotrader.db.model_rows import Record, unknown_version
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Unreachable
@@ -47,6 +47,9 @@ from autotrader.registry.lifecycle import (
 MODEL_FOLDER = "model"
 # Longer than any projection takes; a registration under way may take longer, then the change waits for it.
 _CHANGE_PATIENCE_SECONDS = 15.0
+# Readers that met a silent MLflow ask our database alone for so long: each try may take longer than all
+# else that they do.
+SILENCE_SECONDS = 30.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -82,6 +85,7 @@ class MlflowRegistry:
         self._records = ModelRecords(engine)
         self._projection = MlflowProjection(self._mlflow, self._records, events, wall_clock)
         self._clock = wall_clock
+        self._next_try: float | None = None
 
     def register(self, candidate: ModelCandidate, *, actor: str) -> ModelVersion:
         with tracing.span("registry register", model=candidate.name):
@@ -231,10 +235,14 @@ class MlflowRegistry:
 
     def _try_to_converge(self, name: str) -> None:
         """For readers: the database answers them, whether MLflow does or not."""
+        if self._next_try is not None and self._clock.monotonic() < self._next_try:
+            return
         try:
-            with exclusive(self._engine, f"registry-{name}", wait_seconds=0):
-                self._projection.converge(name)
+            with claim(self._engine, f"registry-{name}") as is_ours:
+                if is_ours:  # whoever has the lock converges
+                    self._projection.converge(name)
         except Unreachable as error:
+            self._next_try = self._clock.monotonic() + SILENCE_SECONDS
             pending = [str(change) for change in self._records.pending(name)]
             log.warning("registry_not_shown_by_mlflow", name=name, pending=pending, error=str(error))
 

@@ -24,9 +24,11 @@ from autotrader.db.questions import Question
 from autotrader.db.rollout_rules import (
     event_of_revision,
     first_revision,
+    is_idle,
     next_revision,
     refuse_while,
     require_planned_on,
+    require_ready,
 )
 from autotrader.db.tables import HEARTBEATS, PAIRS, ROLLOUT_STAGES, ROLLOUTS, ROUTES, SLOTS
 from autotrader.domain.errors import NotFound
@@ -137,6 +139,8 @@ class SqlDeploymentRecords:
                 active = Rollout(*connection.execute(self._active).one())
                 raise refuse_while(active, f"a rollout of {first.version}")
             require_planned_on(self._find_live(connection), first)
+            if first.stage is Stage.FINALIZE:
+                require_ready(self._slots.all(connection), first)
             record_event(connection, event_of_revision(event, first))
             return first
 
@@ -148,6 +152,7 @@ class SqlDeploymentRecords:
         *,
         routes: Sequence[Route] = (),
         slots: Sequence[Slot] = (),
+        seen_slots: Sequence[Slot] = (),
         ended: StageRecord | None = None,
     ) -> Rollout | None:
         changed = next_revision(seen, new)
@@ -158,6 +163,10 @@ class SqlDeploymentRecords:
             ROLLOUTS.c.state == seen.state,
         )
         with self._changing() as connection:
+            stand = self._slots.all(connection) if seen_slots else ()
+            if any(slot not in stand for slot in seen_slots):
+                self._require(connection, seen.id)
+                return None
             if not connection.execute(sa.update(ROLLOUTS).where(as_seen).values(_row(changed))).rowcount:
                 self._require(connection, seen.id)
                 return None
@@ -172,6 +181,15 @@ class SqlDeploymentRecords:
     def set_slot(self, slot: Slot) -> None:
         with self._changing() as connection:
             self._put_slots(connection, [slot])
+
+    def replace_slot(self, seen: Slot, new: Slot, *, idle: bool = False) -> bool:
+        with self._changing() as connection:
+            if seen not in self._slots.all(connection):
+                return False
+            if idle and not is_idle(seen.color, self._routes.all(connection), self._find_active(connection)):
+                return False
+            self._put_slots(connection, [new])
+            return True
 
     def renew(self, rollout_id: str, *, until: datetime, now: datetime) -> bool:
         supervised = sa.and_(

@@ -9,7 +9,7 @@ from autotrader.db.model_rows import STATUS, Record, find_record, require_record
 from autotrader.db.tables import MODEL_ALIASES, MODEL_VERSIONS
 from autotrader.domain.errors import Refused
 from autotrader.ports.registry import Alias, AliasChange, StatusChange
-from autotrader.registry.lifecycle import require_alias_allowed, require_status_allowed
+from autotrader.registry.lifecycle import require_alias_allowed, require_expected, require_status_allowed
 
 # What a decision adds to the journal: the version concerned, the kind, the old and the new value.
 Decision = tuple[Record, str, str | None, str | None]
@@ -20,6 +20,7 @@ def decide_status(connection: Connection, name: str, change: StatusChange, reaso
     old = record.version
     if (old.status, old.reason) == (change.status, reason):
         return None
+    require_expected(old, change)
     require_status_allowed(old, change.status)
     connection.execute(
         sa.update(MODEL_VERSIONS)

@@ -9,7 +9,7 @@ back to the stable colour by themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -17,7 +17,6 @@ import structlog
 
 from autotrader.config.settings import DeploymentSettings
 from autotrader.deployment import transitions
-from autotrader.deployment.projection import Projection
 from autotrader.deployment.transitions import Change, Scope
 from autotrader.domain.errors import AutotraderError, Unreachable
 from autotrader.domain.rollout import PROFILES, Color, Outcome, RolloutState, Stage, next_stage
@@ -42,11 +41,18 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What the work of a stage came to."""
+    """What the work of a stage came to.
+
+    Attributes
+    ----------
+    is_faulty : bool
+        Where it failed, whether for what the candidate did, rather than for other reasons.
+    """
 
     outcome: Outcome
     reason: str
     evidence: Mapping[str, object] = field(default_factory=dict)
+    is_faulty: bool = True
 
 
 class StageWork(Protocol):
@@ -80,6 +86,23 @@ class Watch(Protocol):
         ...
 
 
+class Convergence(Protocol):
+    """Brings registry and front door to show what is recorded: `autotrader.deployment.projection`."""
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """What they do not show yet, and why."""
+        ...
+
+    def converge(self, *, now: bool = False) -> None:
+        """Make them agree, if it is time to or at once; it may go on beside the ticks."""
+        ...
+
+    def why_not_live(self, version: str) -> str | None:
+        """Why the registry forbids the version to serve; None if it does not, or cannot be asked now."""
+        ...
+
+
 class Controller:
     """One strategy's; at most one process runs it at a time.
 
@@ -99,7 +122,7 @@ class Controller:
         target: DeploymentTarget,
         work: StageWork,
         watch: Watch,
-        projection: Projection,
+        projection: Convergence,
         clock: WallClock,
         strategy: Scope,
         settings: DeploymentSettings,
@@ -112,7 +135,7 @@ class Controller:
         self._clock = clock
         self._strategy = strategy
         self._settings = settings
-        self._unreachable_since: datetime | None = None
+        self._unreachable_since: Mapping[tuple[str, Stage], datetime] = {}
         self._next_look = 0.0
         self._next_beat = 0.0
         self._next_pulse = 0.0
@@ -145,6 +168,7 @@ class Controller:
             case RolloutState.PAUSED:
                 if rollout.stage.is_watched:
                     self._supervise(rollout)
+                self._take_back_if_idle(rollout, f"nobody decided on {rollout.stage.value}")
             case RolloutState.ROLLING_BACK:
                 self._clear(rollout)
             case RolloutState.ROLLED_BACK | RolloutState.COMPLETED:
@@ -173,20 +197,23 @@ class Controller:
         try:
             result = do(rollout)
         except Unreachable as error:
-            since = self._unreachable_since = self._unreachable_since or self._clock.now()
+            of = (rollout.id, rollout.stage)
+            since = self._unreachable_since.get(of, self._clock.now())
+            self._unreachable_since = {of: since}
             waited = (self._clock.now() - since).total_seconds()
             log.warning("stage waits", stage=rollout.stage.value, reason=str(error), waited_seconds=waited)
             if waited < self._settings.ready_seconds:
                 return None
-            return StageResult(Outcome.FAIL, f"{error} (for {waited:.0f} s)")
+            return StageResult(Outcome.FAIL, f"{error} (for {waited:.0f} s)", is_faulty=False)
         except AutotraderError as error:
-            result = StageResult(Outcome.FAIL, str(error))
-        self._unreachable_since = None
+            result = StageResult(Outcome.FAIL, str(error), is_faulty=False)
+        if result is not None or not self._work.is_busy:  # work that is under way reached nothing yet
+            self._unreachable_since = {}
         return result
 
     def _end(self, rollout: Rollout, result: StageResult) -> None:
         if result.outcome is Outcome.FAIL:
-            self._take_back(rollout, result.reason, result.evidence)
+            self._take_back(rollout, result.reason, result.evidence, failed=result.is_faulty)
             return
         now = self._clock.now()
         self._apply(
@@ -204,6 +231,8 @@ class Controller:
             raise AssertionError(f"{rollout.id} passed its last stage and is not completed")
         now = self._clock.now()
         if rollout.goal.number >= following.number:
+            if not self._may_serve(rollout):
+                return
             self._next_look = 0.0
             self._apply(
                 rollout,
@@ -220,9 +249,13 @@ class Controller:
             return
         if rollout.stage.is_watched:
             self._supervise(rollout)
-        waited = now - (rollout.stage_ended or now)
-        if waited > timedelta(hours=self._settings.idle_hours):
-            reason = f"nobody asked for {following.value} within {self._settings.idle_hours:g} h"
+        self._take_back_if_idle(rollout, f"nobody asked for {following.value}")
+
+    def _take_back_if_idle(self, rollout: Rollout, what: str) -> None:
+        """A stage that is over waits for people only so long."""
+        now = self._clock.now()
+        if now - (rollout.stage_ended or now) > timedelta(hours=self._settings.idle_hours):
+            reason = f"{what} within {self._settings.idle_hours:g} h"
             self._take_back(rollout, reason, {}, failed=False)
 
     # ------------------------------------------------------------------ watches
@@ -246,7 +279,7 @@ class Controller:
         result = self._look(rollout, final=watched >= planned)
         log.info("look", stage=rollout.stage.value, outcome=result.outcome.value, reason=result.reason)
         if result.outcome is Outcome.FAIL:
-            self._take_back(rollout, result.reason, result.evidence)
+            self._take_back(rollout, result.reason, result.evidence, failed=result.is_faulty)
             return
         passed = result.outcome is Outcome.PASS
         patience = 0.0 if passed else max(PATIENCE * planned, PATIENCE_SECONDS)
@@ -262,13 +295,23 @@ class Controller:
 
     # ------------------------------------------------------------------ ends
 
+    def _may_serve(self, rollout: Rollout) -> bool:
+        """Whether it may go on; a candidate that was marked as failed meanwhile is taken back."""
+        why_not = self._projection.why_not_live(rollout.version)
+        if why_not is not None:
+            reason = f"expected a version that may serve, was {rollout.version}: {why_not}"
+            self._take_back(rollout, reason, {}, failed=False)
+        return why_not is None
+
     def _finalize(self, rollout: Rollout) -> None:
+        if not self._may_serve(rollout):
+            return
         slots = self._records.slots()
         slot = slots.get(rollout.candidate)
         if slot is None or slot.state is not SlotState.READY or slot.version != rollout.version:
             held = f"{slot.version or 'nothing'}, {slot.state.value}" if slot else "nothing"
             reason = f"expected {rollout.version} ready in {rollout.candidate.value}, was {held}"
-            self._take_back(rollout, reason, {})
+            self._take_back(rollout, reason, {}, failed=False)
             return
         change = transitions.complete(
             rollout,
@@ -284,7 +327,7 @@ class Controller:
             self._projection.converge(now=True)
 
     def _take_back(
-        self, rollout: Rollout, reason: str, evidence: Mapping[str, object], *, failed: bool = True
+        self, rollout: Rollout, reason: str, evidence: Mapping[str, object], *, failed: bool
     ) -> None:
         change = transitions.take_back(
             rollout,
@@ -326,13 +369,25 @@ class Controller:
                         log.error("it could not be started again", color=color.value, reason=str(error))
 
     def _stop_what_was_kept_warm(self) -> None:
-        now = self._clock.now()
-        owners = {route.color for route in self._records.routes()}
+        """Recorded first, so that nobody switches to a colour that is being stopped."""
         for color, slot in self._records.slots().items():
-            is_due = slot.warm_until is not None and slot.warm_until <= now and color not in owners
-            if is_due and self._stop(color):
-                reason = f"{slot.version} was kept warm until {slot.warm_until:%F %T} UTC"
-                self._records.set_slot(transitions.empty(color, reason=reason, actor=ACTOR, at=now))
+            stopping = self._release(slot)
+            if stopping is not None and self._stop(color):
+                now, reason = self._clock.now(), stopping.reason
+                self._records.replace_slot(
+                    stopping, transitions.empty(color, reason=reason, actor=ACTOR, at=now)
+                )
+
+    def _release(self, slot: Slot) -> Slot | None:
+        """The slot of a colour that is to be stopped, now or since before a crash; None to leave it."""
+        if slot.state is SlotState.STOPPING:
+            return slot
+        now = self._clock.now()
+        if slot.warm_until is None or slot.warm_until > now:
+            return None
+        reason = f"{slot.version} was kept warm until {slot.warm_until:%F %T} UTC"
+        stopping = replace(slot, state=SlotState.STOPPING, reason=reason, changed_at=now, changed_by=ACTOR)
+        return stopping if self._records.replace_slot(slot, stopping, idle=True) else None
 
     def _stop(self, color: Color) -> bool:
         """Whether it could be stopped: traffic is elsewhere already, so that it can wait."""

@@ -42,7 +42,8 @@ def emergency_rollback(
     reason : str
         Why; kept with the rollout and in the event log.
     version : str or None
-        The version to leave, so that a call which comes twice, or too late, leaves no other.
+        The version to leave, so that a call which comes twice, or too late, leaves no other. Required
+        while traffic is being switched at once, and for ten minutes after.
     to_version : str or None
         The version to return to instead of the one before; `version` must be live then.
     timeout_seconds : float
@@ -56,7 +57,7 @@ def emergency_rollback(
     actor = operator()
     began = clock.monotonic()
     model = settings.strategy.strategy_id
-    back = way_back(records, registry, model, version=version, to_version=to_version)
+    back = way_back(records, registry, model, version=version, to_version=to_version, now=clock.now())
     live, left = back.to, back.left
     done: dict[str, object] = {"way": back.way, "live": live, "left": left, "color": back.color}
     done |= {"reason": reason, "changed": False, "pending": ()}

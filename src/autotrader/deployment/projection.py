@@ -11,7 +11,7 @@ import structlog
 
 from autotrader import command
 from autotrader.domain.errors import AutotraderError, ExitCode, NotFound
-from autotrader.domain.rollout import Color, RolloutState, Stage
+from autotrader.domain.rollout import DIRECT, Color, RolloutState, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout
 from autotrader.ports.events import Event, EventLog, EventType
@@ -72,9 +72,8 @@ class Projection:
         One that cannot be reached, or that refuses, holds nothing up: traffic has moved already, and
         what is missing stays in `pending`.
         """
-        if not now and self._clock.monotonic() < self._next:
+        if not (now or self.is_due):
             return
-        self._next = self._clock.monotonic() + EVERY_SECONDS
         pending = []
         for what, show in (("front door", self._show_at_front_door), ("registry", self._show_in_registry)):
             try:
@@ -83,6 +82,12 @@ class Projection:
                 pending.append(f"{what}: {error}")
                 log.warning("does not agree yet", what=what, reason=str(error))
         self.pending = tuple(pending)
+        self._next = self._clock.monotonic() + EVERY_SECONDS  # it may have taken long
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to converge again."""
+        return self._clock.monotonic() >= self._next
 
     def disagreements(self) -> tuple[str, ...]:
         """What registry and front door do not show; asked, and nothing is changed.
@@ -96,6 +101,16 @@ class Projection:
         sent = None if live is None else self._target.sends_elsewhere(live.candidate)
         door = () if live is None or sent is None else (_sent_elsewhere(live, sent),)
         return (*door, *map(_told, self._differences().changes))
+
+    def why_not_live(self, version: str) -> str | None:
+        """Why the registry forbids the version to serve; None if it does not, or cannot be asked now."""
+        try:
+            return why_not_live(self._registry.get(self._model, version))
+        except NotFound as error:
+            return str(error)
+        except AutotraderError as error:
+            log.warning("the registry could not be asked about a version", version=version, reason=str(error))
+            return None
 
     def _show_in_registry(self) -> None:
         found = self._differences()
@@ -146,7 +161,7 @@ class Projection:
             case RolloutState.WORKING | RolloutState.PAUSED if last:
                 _show_rollout(found, last)
             case RolloutState.ROLLING_BACK | RolloutState.ROLLED_BACK if last:
-                _show_taken_back(found, last)
+                _show_taken_back(found, last, live)
         return found
 
 
@@ -184,8 +199,11 @@ class _Differences:
 
     def withdraw(self, version: str, reason: str) -> None:
         """The version is challenger no more; another that waits for its turn stays."""
-        if self._holder(Alias.CHALLENGER) == version:
+        if self.is_challenger(version):
             self._add(AliasChange(Alias.CHALLENGER, None, expected=version), reason)
+
+    def is_challenger(self, version: str) -> bool:
+        return self._holder(Alias.CHALLENGER) == version
 
     def may_serve(self, version: str) -> bool:
         return why_not_live(self._registry.get(self._model, version)) is None
@@ -203,7 +221,8 @@ class _Differences:
 
 
 _NONE: frozenset[ModelStatus] = frozenset()
-_SETTLED = DEAD | {ModelStatus.ARCHIVED}
+_WAS_LIVE = frozenset({ModelStatus.ARCHIVED})
+_SETTLED = DEAD | _WAS_LIVE
 
 
 def _sent_elsewhere(live: Rollout, sent: str) -> str:
@@ -237,13 +256,31 @@ def _show_rollout(found: _Differences, rollout: Rollout) -> None:
         return
     status = ModelStatus.CANARY if rollout.stage.number >= Stage.CANARY.number else ModelStatus.STAGING
     why = f"rollout {rollout.id} is at {rollout.stage.value}"
-    found.status(rollout.version, status, why, unless=_NONE)
+    # What was live before and is returned to stays what it is until it is live again, or is not.
+    found.status(rollout.version, status, why, unless=_WAS_LIVE if _is_direct(rollout) else _NONE)
     found.alias(Alias.CHALLENGER, rollout.version, why)
 
 
-def _show_taken_back(found: _Differences, rollout: Rollout) -> None:
-    """One that was at fault failed; another may be deployed again."""
+def _show_taken_back(found: _Differences, rollout: Rollout, live: Rollout | None) -> None:
+    """One that was at fault failed; another is again what it was, and may be deployed.
+
+    A direct rollout compares nothing, and is the way back to what was live: whatever it came to, it is
+    no verdict on the version. A candidate that was shown to be taken back, and failed, and was made
+    candidate again since, stays so.
+    """
     why = f"rolled back: {rollout.reason}"
-    status = ModelStatus.FAILED if rollout.is_faulty else ModelStatus.CANDIDATE
-    found.status(rollout.version, status, why, unless=_SETTLED | {status})
+    unless = _SETTLED
+    if rollout.is_faulty and not _is_direct(rollout):
+        status = ModelStatus.FAILED
+        if rollout.state is RolloutState.ROLLED_BACK and not found.is_challenger(rollout.version):
+            unless = _SETTLED | {ModelStatus.CANDIDATE}
+    elif live is not None and rollout.version == live.previous_version:
+        status = ModelStatus.ARCHIVED
+    else:
+        status = ModelStatus.CANDIDATE
+    found.status(rollout.version, status, why, unless=unless)
     found.withdraw(rollout.version, why)
+
+
+def _is_direct(rollout: Rollout) -> bool:
+    return rollout.profile == DIRECT.name

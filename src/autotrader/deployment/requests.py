@@ -17,7 +17,7 @@ from autotrader.deployment.transitions import Scope
 from autotrader.domain.errors import NotFound, Refused, Unreachable
 from autotrader.domain.rollout import PROFILES, Color, Outcome, Profile, RolloutState, Stage, next_stage
 from autotrader.ports.clock import WallClock
-from autotrader.ports.deployment import DeploymentRecords, Rollout, SlotState, StageRecord
+from autotrader.ports.deployment import DeploymentRecords, Rollout, StageRecord
 from autotrader.ports.registry import ModelRegistry, ModelVersion
 from autotrader.registry.lifecycle import why_not_live
 
@@ -207,7 +207,7 @@ def take_back(
 def is_warm(records: DeploymentRecords, color: Color, version: str) -> bool:
     """Whether the colour can take traffic with this version at once, as far as is recorded."""
     slot = records.slots().get(color)
-    return slot is not None and slot.version == version and slot.state is SlotState.READY
+    return slot is not None and slot.serves(version)
 
 
 def require_controller(records: DeploymentRecords, now: datetime) -> None:

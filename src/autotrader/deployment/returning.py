@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 import structlog
 
 from autotrader.deployment import requests
 from autotrader.domain.errors import Refused, Unreachable
-from autotrader.domain.rollout import Color, RolloutState
+from autotrader.domain.rollout import DIRECT, Color, RolloutState, Stage
+from autotrader.domain.thresholds import ROLLBACK_NAMED
 from autotrader.ports.deployment import DeploymentRecords, Rollout
 from autotrader.ports.registry import ModelRegistry
 
@@ -68,15 +70,19 @@ def way_back(
     *,
     version: str | None = None,
     to_version: str | None = None,
+    now: datetime,
 ) -> WayBack:
     """Decide what it takes to leave a version.
 
     Parameters
     ----------
     version : str or None
-        To leave; None is the candidate of the rollout under way, else what is live.
+        To leave; None is the candidate of the rollout under way, else what is live. It must be named
+        while traffic is being switched at once, and `ROLLBACK_NAMED` after.
     to_version : str or None
         To return to; None is the version that was live before. Named, `version` must be live.
+    now : datetime
+        Wall time, UTC.
 
     Raises
     ------
@@ -84,8 +90,11 @@ def way_back(
         If a version is unknown.
     Refused
         If there is nothing to return to, or what there is must not serve, or the version to leave
-        is not live though both ends were named, or another rollout is under way.
+        is not live though both ends were named, or another rollout is under way, or it is not clear
+        which version to leave.
     """
+    if version is None and to_version is None:
+        _require_clear(records, now)
     active, live = records.active(), records.live()
     left = _semver(registry, model, version, active, live)
     if active is not None and left in (None, active.version) and to_version is None:
@@ -100,7 +109,7 @@ def way_back(
         raise Refused("expected a version to return to, was none live before: nothing was changed")
     if back == live.version:
         raise Refused(f"expected another version than {back}, which is to be left: nothing was changed")
-    _require_may_serve(registry, model, back, was_live=back == live.previous_version)
+    require_may_serve(registry, model, back, was_checked=back == live.previous_version)
     if active is None:
         return WayBack(Way.SWITCH, live.version, back, live.candidate.other)
     if active.version == back and active.state is not RolloutState.ROLLING_BACK:
@@ -115,6 +124,31 @@ def requests_refused(active: Rollout, live: Rollout) -> Refused:
         f" requested by {active.requested_by}): roll that one back first, then {live.version};"
         " nothing was changed"
     )
+
+
+def _require_clear(records: DeploymentRecords, now: datetime) -> None:
+    """Raise Refused where a version was just left for another: which of the two is meant now?
+
+    One that was taken back changed nothing: what is live still is what was meant.
+    """
+    newest = next(iter(records.recent(1)), None)
+    if newest is None or newest.previous_version is None:
+        return
+    if newest.profile != DIRECT.name or newest.goal is not Stage.FINALIZE:
+        return
+    by, left, to = newest.requested_by, newest.previous_version, newest.version
+    if not newest.state.is_over:
+        raise Refused(
+            f"expected --version, since {by} began to leave {left} for {to} at"
+            f" {newest.created_at:%F %T} UTC ({newest.state}): name {left} to go on with that, {to} to"
+            " cancel it; nothing was changed"
+        )
+    ended = newest.ended_at
+    if newest.state is RolloutState.COMPLETED and ended is not None and now - ended < ROLLBACK_NAMED:
+        raise Refused(
+            f"expected --version, since {by} left {left} for {to} at {ended:%F %T} UTC"
+            f" ({newest.reason}): to leave {to}, which is live now, say --version {to}; nothing was changed"
+        )
 
 
 def _semver(
@@ -135,11 +169,21 @@ def _left_already(live: Rollout | None, left: str | None, to_version: str | None
     return WayBack(Way.NOTHING, left, live.version if live else None, live.candidate if live else None)
 
 
-def _require_may_serve(registry: ModelRegistry, model: str, version: str, *, was_live: bool) -> None:
-    """Raise unless it passed its gates; what was live had to pass them, should nobody answer now."""
+def require_may_serve(registry: ModelRegistry, model: str, version: str, *, was_checked: bool) -> None:
+    """Raise unless it passed its gates, and did not fail since.
+
+    Parameters
+    ----------
+    was_checked : bool
+        Whether it had to pass them before, being live or rolled out: should nobody answer now, that does.
+
+    Raises
+    ------
+    Refused, NotFound, Unreachable
+    """
     try:
         requests.deployable(registry, model, version)
     except Unreachable as error:
-        if not was_live:
+        if not was_checked:
             raise
         log.warning("the registry could not be asked about its gates", version=version, reason=str(error))

@@ -12,6 +12,8 @@ from autotrader.domain.rollout import DIRECT, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout
 
+_TRIES = 20
+
 
 def scope_of(settings: Settings) -> Scope:
     """What the strategy of these settings trades, as `venue:symbol`, and which symbols go first."""
@@ -49,7 +51,46 @@ class Switching:
         if warm and color is not None:
             health = self._target.health(color)
             warm = health.ready and health.version == version
-        rollout = requests.begin(
+        if warm and color is not None:
+            try:
+                begun = self._begin(version, Stage.FINALIZE, reason, actor)
+            except Refused:
+                if requests.is_warm(self._records, color, version):
+                    raise
+                # It was being stopped just as we looked: the controller starts it again.
+            else:
+                return self.finish(begun, actor=actor)
+        return self._begin(version, Stage.DEPLOY_GREEN, reason, actor)
+
+    def finish(self, rollout: Rollout, *, actor: str) -> Rollout:
+        """Complete a rollout whose candidate is ready; a controller may do so at the same moment.
+
+        Raises
+        ------
+        Refused
+            If the candidate is not ready, or somebody else changed the rollout.
+        """
+        for _ in range(_TRIES):  # a colour that is started again meanwhile has another endpoint
+            change = transitions.complete(
+                rollout,
+                self._records.routes(),
+                self._records.slots(),
+                scope_of(self._settings),
+                warm=timedelta(hours=self._settings.deployment.warm_hours),
+                actor=actor,
+                at=self._clock.now(),
+            )
+            stands = change.apply(self._records, rollout) or self._records.find(rollout.id)
+            if stands.state.is_over:
+                return stands
+            if stands.revision != rollout.revision:
+                break
+        raise Refused(
+            f"expected to switch to {rollout.version}, was changed meanwhile by somebody else: see get_status"
+        )
+
+    def _begin(self, version: str, first: Stage, reason: str, actor: str) -> Rollout:
+        return requests.begin(
             self._records,
             strategy_id=self._settings.strategy.strategy_id,
             version=version,
@@ -58,25 +99,5 @@ class Switching:
             reason=reason,
             actor=actor,
             now=self._clock.now(),
-            first=Stage.FINALIZE if warm else Stage.DEPLOY_GREEN,
+            first=first,
         )
-        return self.finish(rollout, actor=actor) if warm else rollout
-
-    def finish(self, rollout: Rollout, *, actor: str) -> Rollout:
-        """Complete a rollout whose candidate is ready; a controller may do so at the same moment."""
-        change = transitions.complete(
-            rollout,
-            self._records.routes(),
-            self._records.slots(),
-            scope_of(self._settings),
-            warm=timedelta(hours=self._settings.deployment.warm_hours),
-            actor=actor,
-            at=self._clock.now(),
-        )
-        completed = change.apply(self._records, rollout) or self._records.find(rollout.id)
-        if not completed.state.is_over:
-            raise Refused(
-                f"expected to switch to {rollout.version}, was changed meanwhile by somebody else:"
-                " see get_status"
-            )
-        return completed

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from autotrader.domain.errors import Refused
 from autotrader.domain.rollout import Color, Outcome, RolloutState, Stage, scope
 from autotrader.ports.deployment import (
     DeploymentRecords,
@@ -30,12 +31,19 @@ class Change:
     event: Event
     routes: tuple[Route, ...] = ()
     slots: tuple[Slot, ...] = ()
+    seen_slots: tuple[Slot, ...] = ()
     ended: StageRecord | None = None
 
     def apply(self, records: DeploymentRecords, seen: Rollout) -> Rollout | None:
-        """The rollout as it is now; None if somebody else changed it since it was seen."""
+        """The rollout as it is now; None if somebody else changed it, or its slots, since it was seen."""
         return records.change(
-            seen, self.new, self.event, routes=self.routes, slots=self.slots, ended=self.ended
+            seen,
+            self.new,
+            self.event,
+            routes=self.routes,
+            slots=self.slots,
+            seen_slots=self.seen_slots,
+            ended=self.ended,
         )
 
 
@@ -210,7 +218,17 @@ def complete(
     actor: str,
     at: datetime,
 ) -> Change:
-    """The candidate's colour is the stable one; the other is kept warm to return to."""
+    """The candidate's colour is the stable one; the other is kept warm to return to.
+
+    Raises
+    ------
+    Refused
+        If the candidate is not ready.
+    """
+    ready = slots.get(rollout.candidate)
+    if ready is None or not ready.serves(rollout.version):
+        held = f"{ready.version or 'nothing'}, {ready.state}" if ready else "nothing"
+        raise Refused(f"expected {rollout.version} ready in {rollout.candidate}, was {held}")
     new = replace(
         rollout, state=RolloutState.COMPLETED, stage_outcome=Outcome.PASS, stage_ended=at, ended_at=at
     )
@@ -222,7 +240,7 @@ def complete(
     )
     left = slots.get(rollout.candidate.other)
     kept = () if left is None or left.version is None else (replace(left, warm_until=at + warm),)
-    live = replace(slots[rollout.candidate], warm_until=None)
+    live = replace(ready, warm_until=None)
     message = f"{rollout.version} is live on {rollout.candidate.value} for {len(final)} instruments"
     return Change(
         new,
@@ -231,6 +249,7 @@ def complete(
         ),
         routes=final,
         slots=(live, *kept),
+        seen_slots=tuple(slots.values()),
         ended=_record(rollout, Outcome.PASS, message, {}, at),
     )
 
@@ -274,7 +293,7 @@ def _taken_on(
 
 
 def _is_of(route: Route, rollout: Rollout) -> bool:
-    return route.color is rollout.candidate and route.green_until is not None
+    return route.rollout_id == rollout.id and route.green_until is not None
 
 
 def _returned(route: Route, rollout: Rollout, actor: str, at: datetime) -> Route:

@@ -32,6 +32,8 @@ class Route:
         Grows with every change of owner: an answer that was asked for in an older one is discarded.
     green_until : datetime or None
         Wall time, UTC; None where the owner needs no supervision.
+    rollout_id : str or None
+        The rollout that changed it last; recorded with the change, whatever it says.
     """
 
     instrument: str
@@ -41,6 +43,7 @@ class Route:
     green_until: datetime | None
     changed_at: datetime
     changed_by: str
+    rollout_id: str | None = None
 
     def owner(self, now: datetime) -> Color | None:
         """Who is to be asked now; None means nobody: there is no prediction to act on."""
@@ -54,6 +57,7 @@ class SlotState(StrEnum):
     STARTING = "starting"
     READY = "ready"
     FAILED = "failed"
+    STOPPING = "stopping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,15 @@ class Slot:
     changed_at: datetime
     changed_by: str
     warm_until: datetime | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether something is meant to run."""
+        return self.state not in (SlotState.EMPTY, SlotState.STOPPING)
+
+    def serves(self, version: str) -> bool:
+        """Whether the colour can take traffic with this version at once, as far as is recorded."""
+        return self.state is SlotState.READY and self.version == version
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +252,8 @@ class DeploymentRecords(Protocol):
         Raises
         ------
         Refused
-            If another is under way, or another version is live than the one it was planned on.
+            If another is under way, another version is live than the one it was planned on, or it
+            begins at its end and its candidate is not ready.
         """
         ...
 
@@ -251,13 +265,15 @@ class DeploymentRecords(Protocol):
         *,
         routes: Sequence[Route] = (),
         slots: Sequence[Slot] = (),
+        seen_slots: Sequence[Slot] = (),
         ended: StageRecord | None = None,
     ) -> Rollout | None:
         """Replace what was seen by the new state, with its routes, slots, stage record and event.
 
         The epoch of each given route is the next one, whatever it says, and so is the revision.
         Id and revision are added to the event's key, so that each change is told once. Returns
-        None, having changed nothing, if somebody else changed the rollout since it was seen.
+        None, having changed nothing, if somebody else changed the rollout, or one of the slots that
+        it was planned on, since they were seen.
 
         Raises
         ------
@@ -266,7 +282,17 @@ class DeploymentRecords(Protocol):
         """
         ...
 
-    def set_slot(self, slot: Slot) -> None: ...
+    def set_slot(self, slot: Slot) -> None:
+        """Whatever it held before: for who alone may change it."""
+        ...
+
+    def replace_slot(self, seen: Slot, new: Slot, *, idle: bool = False) -> bool:
+        """Put a slot in the place of the one that was seen.
+
+        False, having changed nothing, if somebody else changed it since; with `idle`, also while a
+        route names its colour or a rollout is under way.
+        """
+        ...
 
     def renew(self, rollout_id: str, *, until: datetime, now: datetime) -> bool:
         """Extend supervision of the routes that this rollout put under it.

@@ -91,10 +91,17 @@ class ModelCandidate:
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """The version is to have this status."""
+    """The version is to have this status.
+
+    Attributes
+    ----------
+    expected : ModelStatus or None
+        Status that the version must have for the change to be made; None where any will do.
+    """
 
     version: str
     status: ModelStatus
+    expected: ModelStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +160,12 @@ class ModelRegistry(Protocol):
             If a version is unknown.
         Refused
             If a change would make a version live that failed its gates, or an alias does not
-            point at what was expected.
+            point at what was expected, or a version has not the status that was.
         ConfigurationError
             If the reason is empty.
         Unreachable
             If the changes are decided, and still have to be shown by the registry's server; the
-            message says which. The next call of any kind shows them.
+            message says which. A later call of any kind shows them.
         """
         ...
 

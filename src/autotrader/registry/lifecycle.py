@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autotrader.domain.errors import BadData, ConfigurationError, Refused
-from autotrader.ports.registry import Alias, ModelStatus, ModelVersion
+from autotrader.ports.registry import Alias, ModelStatus, ModelVersion, StatusChange
 
 # Without one of these a version is not whole: readers pass over it.
 REQUIRED_TAGS = (
@@ -79,7 +79,17 @@ def require_status_allowed(version: ModelVersion, status: ModelStatus) -> None:
     if status in LIVE and version.status in DEAD:
         raise Refused(
             f"expected a version that may be {status}, was {version.semver} with status {version.status} "
-            f"({version.reason}): make it candidate again first, and say why"
+            f"({version.reason}): make it candidate again first (python -m"
+            f" autotrader.registry.make_candidate --version {version.semver} --reason REASON)"
+        )
+
+
+def require_expected(version: ModelVersion, change: StatusChange) -> None:
+    """Raise Refused if the version has another status than the change is to be made from."""
+    if change.expected is not None and version.status is not change.expected:
+        raise Refused(
+            f"expected {version.semver} to be {change.expected}, was {version.status} ({version.reason}): "
+            "nothing was changed"
         )
 
 

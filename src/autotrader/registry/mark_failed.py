@@ -1,4 +1,4 @@
-"""Mark a version as failed, so that it is never deployed or returned to."""
+"""Mark a version as failed, so that it is not deployed or returned to."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ from autotrader import command
 from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import NotFound
+from autotrader.domain.rollout import RolloutState
+from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.registry import Alias, ModelRegistry, ModelStatus, ModelVersion
 from autotrader.registry.lifecycle import why_not_live
+from autotrader.registry.traffic import rollout_of, way_to_leave
 
 
 def mark_failed(
-    *, version: str, reason: str, model: str | None = None, settings: Settings, registry: ModelRegistry
+    *,
+    version: str,
+    reason: str,
+    model: str | None = None,
+    settings: Settings,
+    registry: ModelRegistry,
+    records: DeploymentRecords,
 ) -> command.Result:
-    """Mark a version as failed, so that it is never deployed or returned to.
+    """Mark a version as failed, so that it is not deployed or returned to.
 
-    It moves no alias and no traffic: where the version is live, the output says which rollback is
-    needed. Where MLflow does not answer, the mark is made all the same, and exit code 3 says that
-    MLflow does not show it yet.
+    It moves no alias and no traffic: where the version is live or being rolled out, the output says
+    which rollback is needed. `make_candidate` takes the mark away. Where MLflow does not answer, the
+    mark is made all the same, and exit code 3 says that MLflow does not show it yet.
 
     Parameters
     ----------
@@ -30,14 +39,21 @@ def mark_failed(
     """
     name = model or settings.strategy.strategy_id
     marked = registry.set_status(name, version, ModelStatus.FAILED, reason=reason, actor=operator())
-    live = [alias for alias in marked.aliases if alias is not Alias.PREVIOUS]
     lines = [f"{name} {marked.semver} is failed: {marked.reason}"]
-    if live:
-        lines.append(f"It is still {' and '.join(live)}. Roll back: {_rollback(registry, marked)}")
-    return command.Result({"version": marked, "rollback_needed": bool(live)}, "\n".join(lines))
+    rollout = rollout_of(records, marked.semver) if name == settings.strategy.strategy_id else None
+    held = [alias for alias in marked.aliases if alias is not Alias.PREVIOUS]
+    if rollout is not None:
+        is_live = rollout.state is RolloutState.COMPLETED
+        still = f"live on {rollout.candidate}" if is_live else f"being rolled out, at {rollout.stage}"
+        lines.append(f"It is still {still}. Roll back: {way_to_leave(registry, name, rollout)}")
+    elif held:
+        lines.append(f"It is still {' and '.join(held)}. Roll back: {_rollback(registry, marked)}")
+    needed = rollout is not None or bool(held)
+    return command.Result({"version": marked, "rollback_needed": needed}, "\n".join(lines))
 
 
 def _rollback(registry: ModelRegistry, failed: ModelVersion) -> str:
+    """Of what the registry names and no rollout knows: a challenger that waits, or another model."""
     safe = Alias.PREVIOUS if Alias.CHAMPION in failed.aliases else Alias.CHAMPION
     try:
         found = registry.get(failed.name, safe)

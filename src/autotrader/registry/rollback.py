@@ -6,6 +6,7 @@ from autotrader import command
 from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.domain.errors import Refused
+from autotrader.ports.deployment import DeploymentRecords
 from autotrader.ports.registry import (
     Alias,
     AliasChange,
@@ -15,6 +16,7 @@ from autotrader.ports.registry import (
     StatusChange,
 )
 from autotrader.registry.lifecycle import DEAD, require_reason, why_not_live
+from autotrader.registry.traffic import rollout_of, way_to_leave
 
 
 def rollback(
@@ -25,9 +27,12 @@ def rollback(
     model: str | None = None,
     settings: Settings,
     registry: ModelRegistry,
+    records: DeploymentRecords,
 ) -> command.Result:
     """Go back from one version to another in the registry: all aliases and statuses, or none.
 
+    It moves no traffic, and the registry follows the traffic: refused while the first version is live or
+    being rolled out, which `emergency_rollback` ends, and which puts the registry right by itself.
     Where the first is champion, the second takes its place, and the first becomes `previous`, so
     that the rollback can itself be rolled back; a failed one becomes nothing, since nobody may return
     to it. Where the first is challenger of the second, it is withdrawn. Run again, it changes nothing.
@@ -51,6 +56,12 @@ def rollback(
     why_not = "it is the version to leave" if old.semver == new.semver else why_not_live(new)
     if why_not:
         raise Refused(f"expected a version to return to, was {new.semver}: {why_not}. Nothing was changed")
+    rollout = rollout_of(records, old.semver) if name == settings.strategy.strategy_id else None
+    if rollout is not None:
+        raise Refused(
+            f"expected a version without traffic, was {old.semver} on {rollout.candidate}, at {rollout.stage}"
+            f" ({rollout.state}): {way_to_leave(registry, name, rollout)}. Nothing was changed"
+        )
     changes = _changes(old, new)
     if changes:
         registry.change(name, changes, reason=reason, actor=operator())

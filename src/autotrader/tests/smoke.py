@@ -9,13 +9,13 @@ from pathlib import Path
 from autotrader import command
 from autotrader.config.serving_token import serving_token
 from autotrader.config.settings import Settings
-from autotrader.deployment.checks.golden import Golden, make_golden, newest_samples
+from autotrader.deployment.checks.asking import ask_newest
+from autotrader.deployment.checks.golden import Golden
 from autotrader.deployment.checks.integration import ProbeReport, run_integration_tests
 from autotrader.deployment.checks.pre_deploy import MODEL_FILE
 from autotrader.deployment.checks.probes import Load
 from autotrader.domain.errors import ExitCode
 from autotrader.domain.rollout import Outcome
-from autotrader.domain.thresholds import DEPLOYMENT_CHECKS
 from autotrader.features.store.store import FeatureStore
 from autotrader.ports.deployment import DeploymentRecords, Release, Slot
 from autotrader.ports.registry import ModelRegistry, ModelVersion
@@ -70,14 +70,7 @@ def _golden(
 ) -> Golden:
     with tempfile.TemporaryDirectory(prefix="autotrader-smoke-") as folder:
         offline = OnnxModel(registry.fetch_artifact(version, MODEL_FILE, Path(folder)))
-        samples = newest_samples(
-            store,
-            settings.instruments(),
-            offline.feature_names,
-            interval=settings.strategy.interval,
-            count=DEPLOYMENT_CHECKS.golden_rows,
-        )
-        return make_golden(version, offline, samples)
+        return ask_newest(version, offline, store, settings).require_golden()
 
 
 def _probe(slot: Slot, version: ModelVersion, golden: Golden, token: str, settings: Settings) -> ProbeReport:

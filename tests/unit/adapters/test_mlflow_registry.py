@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autotrader.adapters.clocks import SystemWallClock
-from autotrader.adapters.mlflow_registry import MlflowRegistry
+from autotrader.adapters.mlflow_registry import SILENCE_SECONDS, MlflowRegistry
 from autotrader.db.engine import open_database
 from autotrader.db.events import SqlEventLog
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Unreachable
@@ -22,6 +22,16 @@ from tests.models import candidate
 from tests.services import fresh_database
 
 NAME = "autotrader-strategy"
+
+
+class Clock(SystemWallClock):
+    """Whose monotonic time a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
 
 
 @dataclass
@@ -130,6 +140,25 @@ def test_without_mlflow_what_we_know_is_still_answered(world: World) -> None:
         world.registry.get(NAME, "v1.1.0")
     with pytest.raises(Unreachable):
         world.registry.list("another-strategy")
+
+
+def test_readers_that_met_a_silent_mlflow_leave_it_alone_for_a_while(world: World) -> None:
+    clock = Clock()
+    engine = open_database(world.database)
+    registry = MlflowRegistry(world.uri, engine, SqlEventLog(engine), clock)
+    world.register("a")
+    world.lose_mlflow()
+    with pytest.raises(Unreachable):
+        registry.set_status(NAME, "v1.0.0", ModelStatus.FAILED, reason="lost money", actor="ops")
+    asked = len(world.mlflow.requests)
+    for _ in range(8):
+        assert registry.get(NAME, "v1.0.0").status is ModelStatus.FAILED
+        assert len(registry.list(NAME)) == 1
+    assert len(world.mlflow.requests) == asked + 1
+    world.find_mlflow()
+    clock.seconds += SILENCE_SECONDS
+    registry.get(NAME, "v1.0.0")
+    assert world.tags(1)["status"] == "failed"
 
 
 def test_where_nothing_is_pending_reading_asks_mlflow_nothing(world: World) -> None:

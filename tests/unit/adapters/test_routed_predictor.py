@@ -82,7 +82,7 @@ class World:
         ways = [RolloutState.COMPLETED]
         if self.records.live() is not None:
             ways = [RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK]
-        begun = self._begin(f"owner-{len(self.records.recent(1000))}", Stage.FINALIZE)
+        begun = self._begin(f"owner-{len(self.records.recent(1000))}", Stage.PRE_DEPLOY_CHECKS)
         for number, state in enumerate(ways):
             routes = [] if number else [route]
             to = replace(begun, state=state, ended_at=AT if state.is_over else None)

@@ -52,7 +52,6 @@ class Machine(RuleBasedStateMachine):
         self.current: Rollout | None = None
         self.live: Rollout | None = None
         self.routes: dict[str, Route] = {}
-        self.supervisor: dict[str, str] = {}
         self.accepted = 0
 
     def make(self) -> tuple[DeploymentRecords, EventLog]:
@@ -121,7 +120,7 @@ class Machine(RuleBasedStateMachine):
         own = {
             name: route.green_until
             for name, route in self.routes.items()
-            if self.supervisor[name] == rollout.id and route.green_until is not None
+            if route.rollout_id == rollout.id and route.green_until is not None
         }
         is_current = self.current is not None and self.current.id == rollout.id
         lives = is_current and all(self.now < green_until for green_until in own.values())
@@ -175,8 +174,8 @@ class Machine(RuleBasedStateMachine):
 
     def _put(self, routes: list[Route], rollout_id: str) -> None:
         for route in routes:
-            self.routes[route.instrument] = replace(route, epoch=self._epoch(route.instrument) + 1)
-            self.supervisor[route.instrument] = rollout_id
+            epoch = self._epoch(route.instrument) + 1
+            self.routes[route.instrument] = replace(route, epoch=epoch, rollout_id=rollout_id)
 
 
 class InMemoryMachine(Machine):

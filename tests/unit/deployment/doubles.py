@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
@@ -46,7 +47,8 @@ class MovedClock:
 class ToldTarget:
     """Colours that run what they were told to, at once.
 
-    While `broken`, no change is taken; while `stuck`, the front door stays as it is seen.
+    While `broken`, no change is taken; while `stuck`, the front door stays as it is seen. What `meanwhile`
+    holds for a method is done once, within its next call.
     """
 
     def __init__(self) -> None:
@@ -54,18 +56,25 @@ class ToldTarget:
         self.shown: Color | None = None
         self.broken: AutotraderError | None = None
         self.stuck: AutotraderError | None = None
+        self.meanwhile: dict[str, Callable[[], object]] = {}
 
     def start(self, color: Color, release: Release) -> str:
+        self._let_happen("start")
         self.running[color] = release.version
         return f"http://127.0.0.1/{color.value}"
 
     def health(self, color: Color) -> SlotHealth:
         version = self.running.get(color)
+        self._let_happen("health")
         return SlotHealth(version is not None, version is not None, version, "as told")
+
+    def _let_happen(self, what: str) -> None:
+        self.meanwhile.pop(what, lambda: None)()
 
     def stop(self, color: Color) -> None:
         if self.broken:
             raise self.broken
+        self._let_happen("stop")
         self.running.pop(color, None)
 
     def sends_elsewhere(self, color: Color) -> str | None:
@@ -138,11 +147,11 @@ class ScriptedWatch:
 class Deployment:
     """All of it, with a controller that can be replaced as after a crash."""
 
-    def __init__(self, versions: int = 3) -> None:
+    def __init__(self, versions: int = 3, registry: InMemoryRegistry | None = None) -> None:
         self.clock = MovedClock()
         self.events = InMemoryEventLog()
         self.records = InMemoryDeploymentRecords(MODEL, self.events)
-        self.registry = InMemoryRegistry(self.events)
+        self.registry = registry or InMemoryRegistry(self.events)
         self.target = ToldTarget()
         self.work = ScriptedWork(self.records, self.target, self.clock)
         self.watch = ScriptedWatch()
@@ -155,6 +164,10 @@ class Deployment:
         self.projection = Projection(
             self.records, self.registry, self.clock, target=self.target, model=MODEL, events=self.events
         )
+        self.control()
+
+    def control(self) -> None:
+        """A new controller, with the projection that there is."""
         self.controller = Controller(
             records=self.records,
             target=self.target,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
 from autotrader.deployment import requests
 from autotrader.deployment.controller import StageResult
-from autotrader.domain.errors import BadData, ConfigurationError, Refused, Unreachable
+from autotrader.deployment.projection import EVERY_SECONDS
+from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, Refused, Unreachable
 from autotrader.domain.rollout import FAST, STANDARD, Color, Outcome, RolloutState, Stage
 from autotrader.ports.deployment import Pair, Rollout
 from autotrader.ports.events import Event
@@ -160,6 +162,24 @@ def test_no_data_pauses_for_a_person_and_never_passes(live: Deployment) -> None:
     assert live.records.find(rollout.id).state is RolloutState.COMPLETED
 
 
+def test_a_paused_rollout_that_nobody_decides_on_is_taken_back_by_any_controller(live: Deployment) -> None:
+    rollout = reach(live, live.versions[1], Stage.CANARY)
+    live.watch.sees = UNSURE
+    live.run(ticks=60)
+    assert live.records.find(rollout.id).state is RolloutState.PAUSED
+    live.run(ticks=28, seconds=60)
+    requests.go_to(live.records, rollout.id, Stage.FULL, actor="t", now=live.clock.now())
+    live.restart()
+    live.run(ticks=28, seconds=60)
+    assert live.records.find(rollout.id).state is RolloutState.PAUSED
+    live.run(ticks=10, seconds=60)
+    over = live.records.find(rollout.id)
+    assert (over.state, over.is_faulty) == (RolloutState.ROLLED_BACK, False)
+    assert over.reason == "nobody decided on canary within 1 h"
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
+    assert status(live, live.versions[1]) is ModelStatus.CANDIDATE
+
+
 def test_a_paused_rollout_is_still_taken_back_when_it_turns_bad(live: Deployment) -> None:
     rollout = reach(live, live.versions[1], Stage.CANARY)
     live.watch.sees = UNSURE
@@ -213,6 +233,18 @@ def test_the_first_version_that_fails_leaves_nobody_to_answer(deployment: Deploy
     assert set(deployment.owners().values()) == {None}
 
 
+def test_the_next_first_version_takes_on_what_the_one_that_failed_left_behind(deployment: Deployment) -> None:
+    failed, second, _ = deployment.versions
+    reach(deployment, failed, Stage.CANARY)
+    deployment.watch.sees = BAD
+    deployment.run()
+    deployment.watch.sees = PASSED
+    reach(deployment, second, Stage.CANARY)
+    canaries = {f"binance:{symbol}" for symbol in STRATEGY.canaries}
+    owned = {instrument for instrument, color in deployment.owners().items() if color is Color.BLUE}
+    assert owned == canaries
+
+
 def test_a_second_rollout_is_refused_with_what_is_under_way(live: Deployment) -> None:
     begin(live, live.versions[1])
     with pytest.raises(Refused, match=live.versions[1]):
@@ -253,11 +285,101 @@ def test_work_that_cannot_reach_something_waits_and_then_gives_up(live: Deployme
     assert "for 300 s" in over.reason
 
 
+def test_an_outage_counts_for_its_own_rollout_and_stage(live: Deployment) -> None:
+    live.work.checks = Unreachable("expected MLflow to answer, was silent")
+    first = begin(live, live.versions[1])
+    live.controller.tick()
+    requests.take_back(live.records, "never mind", actor="t", now=live.clock.now)
+    live.run()
+    assert live.records.find(first.id).state is RolloutState.ROLLED_BACK
+    live.clock.move(live.settings.ready_seconds + 1)
+    second = begin(live, live.versions[1])
+    live.controller.tick()
+    assert live.records.find(second.id).state is RolloutState.WORKING
+    live.work.checks, live.work.up = PASSED, live.work.checks
+    live.run(ticks=10)
+    assert live.records.find(second.id).stage is Stage.DEPLOY_GREEN
+    live.clock.move(live.settings.ready_seconds + 1)
+    live.controller.tick()
+    assert live.records.find(second.id).state is RolloutState.ROLLING_BACK
+
+
+def test_waiting_for_people_is_no_outage(live: Deployment) -> None:
+    """One that lasted a moment is over once the work was done, though it came to nothing yet."""
+    rollout = begin(live, live.versions[1])
+    for said in (Unreachable("silent"), None, Unreachable("silent")):
+        live.work.checks = said
+        live.controller.tick()
+        live.clock.move(live.settings.ready_seconds + 1)
+    assert live.records.find(rollout.id).state is RolloutState.WORKING
+
+
 def test_bad_data_ends_the_stage_with_its_reason(live: Deployment) -> None:
     live.work.checks = BadData("expected a digest of abc, was def")
     rollout = begin(live, live.versions[1])
     live.run()
     assert live.records.find(rollout.id).reason == "expected a digest of abc, was def"
+
+
+@pytest.mark.parametrize("error", [BadData("no digest"), ConfigurationError("no credentials")])
+def test_what_went_wrong_around_a_candidate_leaves_it_a_candidate(
+    live: Deployment, error: AutotraderError
+) -> None:
+    live.work.up = error
+    rollout = begin(live, live.versions[1])
+    live.run()
+    over = live.records.find(rollout.id)
+    assert (over.state, over.is_faulty) == (RolloutState.ROLLED_BACK, False)
+    assert status(live, live.versions[1]) is ModelStatus.CANDIDATE
+
+
+@pytest.mark.parametrize("stage", [Stage.PRE_DEPLOY_CHECKS, Stage.CANARY])
+def test_a_candidate_that_failed_stays_so_until_somebody_says_otherwise(
+    live: Deployment, stage: Stage
+) -> None:
+    version = live.versions[1]
+    if stage is Stage.CANARY:
+        reach(live, version, stage)
+        live.watch.sees = BAD
+    else:
+        live.work.checks = BAD
+        begin(live, version)
+    live.run()
+    assert status(live, version) is ModelStatus.FAILED
+    live.registry.set_status(MODEL, version, ModelStatus.CANDIDATE, reason="the feed", actor="anna")
+    live.clock.move(10)
+    live.controller.tick()
+    assert (status(live, version), live.projection.pending) == (ModelStatus.CANDIDATE, ())
+    live.watch.sees = live.work.checks = PASSED
+    begin(live, version)
+    live.run()
+    assert alias(live, Alias.CHAMPION) == version
+
+
+@pytest.mark.parametrize("stage", [Stage.INTEGRATION_TESTS, Stage.CANARY, Stage.FULL])
+def test_a_candidate_that_is_marked_failed_meanwhile_goes_no_further(live: Deployment, stage: Stage) -> None:
+    first, second, _ = live.versions
+    rollout = reach(live, second, stage)
+    live.registry.set_status(MODEL, second, ModelStatus.FAILED, reason="wrong on Mondays", actor="anna")
+    requests.go_to(live.records, rollout.id, Stage.FINALIZE, actor="t", now=live.clock.now())
+    live.run()
+    over = live.records.find(rollout.id)
+    assert (over.state, over.stage, over.is_faulty) == (RolloutState.ROLLED_BACK, stage, False)
+    assert "wrong on Mondays" in over.reason
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
+    assert (alias(live, Alias.CHAMPION), status(live, second)) == (first, ModelStatus.FAILED)
+
+
+def test_a_candidate_that_is_marked_failed_at_the_last_moment_is_not_finalised(live: Deployment) -> None:
+    second = live.versions[1]
+    rollout = begin(live, second)
+    while live.records.find(rollout.id).stage is not Stage.FINALIZE:
+        live.controller.tick()
+        live.clock.move(1)
+    live.registry.set_status(MODEL, second, ModelStatus.FAILED, reason="wrong on Mondays", actor="anna")
+    live.run()
+    assert live.records.find(rollout.id).state is RolloutState.ROLLED_BACK
+    assert live.owners() == dict.fromkeys(INSTRUMENTS, Color.BLUE)
 
 
 def test_a_registry_that_is_down_holds_no_traffic_up(live: Deployment) -> None:
@@ -272,6 +394,26 @@ def test_a_registry_that_is_down_holds_no_traffic_up(live: Deployment) -> None:
     live.controller.tick()
     assert live.projection.pending == ()
     assert alias(live, Alias.CHAMPION) == live.versions[1]
+
+
+def test_a_registry_that_was_waited_for_long_is_not_asked_again_at_once(
+    live: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def hang(_: str, version: str) -> NoReturn:
+        asked.append(version)
+        live.clock.move(20)
+        raise Unreachable("expected MLflow to answer, was silent")
+
+    monkeypatch.setattr(live.registry, "get", hang)
+    live.clock.move(EVERY_SECONDS)
+    for _ in range(3):
+        live.controller.tick()
+    assert len(asked) == 1
+    live.clock.move(EVERY_SECONDS)
+    live.controller.tick()
+    assert len(asked) == 2
 
 
 def test_an_alias_that_was_changed_by_hand_is_put_right(live: Deployment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from autotrader.deployment.emergency_rollback import emergency_rollback
 from autotrader.deployment.returning import Way, way_back
 from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound, Refused, Unreachable
 from autotrader.domain.rollout import Color, Stage
+from autotrader.ports.deployment import SlotState
 from autotrader.ports.registry import ModelStatus
 from tests.unit.deployment.doubles import MODEL, Deployment
 from tests.unit.deployment.test_controller import reach
@@ -56,6 +58,27 @@ def agreement(deployment: Deployment, settings: Settings, **more: Any) -> comman
 
 def stop(live: Deployment, version: str, timeout: float = 0) -> command.Result:
     return scale_down(version=version, reason="bad", timeout=timeout, records=live.records, clock=live.clock)
+
+
+def test_a_colour_that_is_stopped_just_as_it_is_asked_for_stays_stopped(
+    live: Deployment, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = live.versions[1]
+    leave(live, settings, second)
+    read = live.records.slots
+
+    def slots_read_before_they_change():
+        found = read()
+        if found[Color.GREEN].state is SlotState.READY:
+            live.records.set_slot(replace(found[Color.GREEN], state=SlotState.STOPPING))
+        return found
+
+    monkeypatch.setattr(live.records, "slots", slots_read_before_they_change)
+    with pytest.raises(Unreachable, match="the controller goes on"):
+        stop(live, second)
+    assert read()[Color.GREEN].state is SlotState.STOPPING
+    live.controller.tick()
+    assert stop(live, second).text == f"nothing runs of {second}"
 
 
 def test_asked_twice_a_version_is_left_once(live: Deployment, settings: Settings) -> None:
@@ -102,7 +125,9 @@ def test_a_switch_that_was_begun_is_waited_for(live: Deployment, settings: Setti
     second, third = live.versions[1:]
     with pytest.raises(Unreachable):
         leave(live, settings, second, to_version=third)
-    back = way_back(live.records, live.registry, MODEL, version=second, to_version=third)
+    back = way_back(
+        live.records, live.registry, MODEL, version=second, to_version=third, now=live.clock.now()
+    )
     assert back.way is Way.WAIT
     live.run()
     done = leave(live, settings, second, to_version=third)

@@ -13,7 +13,7 @@ from autotrader.deployment import requests
 from autotrader.deployment.controller import StageResult
 from autotrader.deployment.emergency_rollback import emergency_rollback
 from autotrader.domain.errors import Refused, Unreachable
-from autotrader.domain.rollout import FAST, Color, Outcome, RolloutState, Stage
+from autotrader.domain.rollout import FAST, Color, Outcome, Stage
 from autotrader.ports.registry import ModelStatus
 from tests.unit.deployment.doubles import INSTRUMENTS, MODEL, PASSED, Deployment
 
@@ -80,11 +80,25 @@ class Rollouts(RuleBasedStateMachine):
         with contextlib.suppress(Refused):
             requests.send_on(self.d.records, "looks fine", actor="anna", now=self.d.clock.now())
 
+    @rule(during=st.sampled_from(["start", "stop", "health"]))
+    def an_operator_rolls_back_while_the_controller_is_at_it(self, during: str) -> None:
+        self.d.target.meanwhile[during] = lambda: self.an_operator_rolls_back(None)
+
     @rule()
-    def an_operator_rolls_back(self) -> None:
+    def what_is_warm_is_stopped_while_an_operator_rolls_back(self) -> None:
+        def stop() -> None:
+            self.d.clock.move(90_000)
+            self.d.controller.tick()
+
+        self.d.target.meanwhile["health"] = stop
+        self.an_operator_rolls_back(None)
+
+    @rule(version=st.none() | st.integers(0, 2))
+    def an_operator_rolls_back(self, version: int | None) -> None:
         with contextlib.suppress(Refused, Unreachable):
             emergency_rollback(
                 reason="nerves",
+                version=None if version is None else self.d.versions[version],
                 timeout_seconds=0,
                 settings=self.settings,
                 records=self.d.records,
@@ -116,14 +130,18 @@ class Rollouts(RuleBasedStateMachine):
         if self.d.records.active() is None:
             assert owners <= {live.candidate if live else None}
 
+    @invariant()
+    def what_is_live_is_recorded_as_ready(self) -> None:
+        live = self.d.records.live()
+        if live is not None:
+            assert self.d.records.slots()[live.candidate].serves(live.version)
+
     def teardown(self) -> None:
         """With time and a healthy world, all records agree."""
+        self.d.target.meanwhile.clear()
         self.d.clock.move(5 * 3600)
         self.d.run(400, seconds=60)
-        active = self.d.records.active()
-        if active is not None:
-            assert active.state is RolloutState.PAUSED
-            return
+        assert self.d.records.active() is None
         self.d.clock.move(60)
         self.d.controller.tick()
         live = self.d.records.live()

@@ -9,14 +9,20 @@ import pytest
 
 from autotrader.command import Result, to_plain
 from autotrader.config.settings import Settings
+from autotrader.deployment import requests
 from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound, Refused, Unreachable
+from autotrader.domain.rollout import Stage
 from autotrader.ports.events import EventType
 from autotrader.ports.registry import Alias, ModelStatus
 from autotrader.registry.get import get
+from autotrader.registry.make_candidate import make_candidate
 from autotrader.registry.mark_failed import mark_failed
 from autotrader.registry.rollback import rollback
+from tests.fakes.deployment import InMemoryDeploymentRecords
 from tests.fakes.registry import InMemoryRegistry
 from tests.models import candidate
+from tests.unit.deployment.doubles import Deployment
+from tests.unit.deployment.test_controller import begin, reach
 
 NAME = "autotrader-strategy"
 
@@ -35,12 +41,42 @@ def registry(tmp_path: Path) -> InMemoryRegistry:
     return registry
 
 
-def back(registry: InMemoryRegistry, old: str, new: str, reason: str = "it loses money") -> Result:
-    return rollback(from_version=old, to_version=new, reason=reason, settings=Settings(), registry=registry)
+def back(
+    registry: InMemoryRegistry,
+    old: str,
+    new: str,
+    reason: str = "it loses money",
+    records: InMemoryDeploymentRecords | None = None,
+) -> Result:
+    return rollback(
+        from_version=old,
+        to_version=new,
+        reason=reason,
+        settings=Settings(),
+        registry=registry,
+        records=records or InMemoryDeploymentRecords(NAME),
+    )
 
 
-def fail(registry: InMemoryRegistry, version: str, reason: str = "it loses money") -> Result:
-    return mark_failed(version=version, reason=reason, settings=Settings(), registry=registry)
+def fail(
+    registry: InMemoryRegistry,
+    version: str,
+    reason: str = "it loses money",
+    records: InMemoryDeploymentRecords | None = None,
+    model: str | None = None,
+) -> Result:
+    return mark_failed(
+        version=version,
+        reason=reason,
+        model=model,
+        settings=Settings(),
+        registry=registry,
+        records=records or InMemoryDeploymentRecords(NAME),
+    )
+
+
+def again(registry: InMemoryRegistry, version: str, reason: str = "the feed was at fault") -> Result:
+    return make_candidate(version=version, reason=reason, settings=Settings(), registry=registry)
 
 
 def aliases(registry: InMemoryRegistry) -> dict[str, str]:
@@ -65,6 +101,81 @@ def test_get_of_an_unknown_version_or_model_is_not_found(registry: InMemoryRegis
         get(version="v9.0.0", settings=Settings(), registry=registry)
     with pytest.raises(NotFound):
         get(version="v1.0.0", model="fx", settings=Settings(), registry=registry)
+
+
+@pytest.fixture
+def deployed() -> Deployment:
+    """v1.0.0 was live, v1.1.0 is, v1.2.0 is being rolled out, and v1.3.0 is a candidate."""
+    made = Deployment(versions=4)
+    for version in made.versions[:2]:
+        begin(made, version)
+        made.run()
+    reach(made, made.versions[2], Stage.CANARY)
+    return made
+
+
+def test_what_is_live_or_rolled_out_is_left_by_the_command_that_moves_traffic(deployed: Deployment) -> None:
+    command = "python -m autotrader.deployment.emergency_rollback --version {} --reason REASON"
+    for version, still in (("v1.2.0", "rolled out, at canary"), ("v1.1.0", "live on green")):
+        result = fail(deployed.registry, version, records=deployed.records)
+        assert to_plain(result.data)["rollback_needed"] is True
+        assert still in result.text
+        assert result.text.endswith(command.format(version))
+    fail(deployed.registry, "v1.0.0", records=deployed.records)
+    nobody = fail(deployed.registry, "v1.1.0", records=deployed.records)
+    assert "--version v1.1.0 --to-version VERSION --reason REASON" in nobody.text
+    assert "emergency_rollback" not in fail(deployed.registry, "v1.3.0", records=deployed.records).text
+
+
+@pytest.mark.parametrize(("old", "new"), [("v1.1.0", "v1.0.0"), ("v1.2.0", "v1.1.0")])
+def test_the_registry_alone_does_not_leave_what_has_traffic(deployed: Deployment, old: str, new: str) -> None:
+    before = state(deployed.registry)
+    with pytest.raises(Refused, match=f"emergency_rollback --version {old} --reason"):
+        back(deployed.registry, old, new, records=deployed.records)
+    assert state(deployed.registry) == before
+
+
+def test_once_traffic_is_elsewhere_the_registry_may_follow(deployed: Deployment) -> None:
+    requests.take_back(deployed.records, "it loses money", actor="ops", now=deployed.clock.now)
+    left = back(deployed.registry, "v1.2.0", "v1.1.0", records=deployed.records)
+    assert to_plain(left.data)["changed"] is True
+    assert deployed.registry.get(NAME, "v1.2.0").status is ModelStatus.ARCHIVED
+
+
+def test_a_version_that_failed_may_be_made_candidate_again_once(registry: InMemoryRegistry) -> None:
+    fail(registry, "v1.2.0")
+    done = again(registry, "v1.2.0")
+    made = registry.get(NAME, "v1.2.0")
+    assert (made.status, made.reason) == (ModelStatus.CANDIDATE, "the feed was at fault")
+    assert to_plain(done.data)["changed"] is True
+    before = state(registry)
+    assert to_plain(again(registry, "v1.2.0", "once more").data)["changed"] is False
+    assert state(registry) == before
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("v1.1.0", "expected v1.1.0 to be failed, was production"), ("v1.3.0", "to be failed, was rejected")],
+)
+def test_only_a_version_that_failed_is_made_candidate_again(
+    registry: InMemoryRegistry, version: str, said: str
+) -> None:
+    before = state(registry)
+    with pytest.raises(Refused, match=said):
+        again(registry, version)
+    assert state(registry) == before
+
+
+def test_no_version_that_failed_its_gates_is_made_candidate(registry: InMemoryRegistry) -> None:
+    fail(registry, "v1.3.0")
+    with pytest.raises(Refused, match="never passed its gates"):
+        again(registry, "v1.3.0")
+
+
+def test_a_refusal_of_what_failed_names_the_command_that_helps(registry: InMemoryRegistry) -> None:
+    fail(registry, "v1.2.0")
+    with pytest.raises(Refused, match=r"autotrader\.registry\.make_candidate --version v1\.2\.0 --reason"):
+        registry.set_status(NAME, "v1.2.0", ModelStatus.STAGING, reason="rollout", actor="controller")
 
 
 def test_mark_failed_keeps_the_reason(registry: InMemoryRegistry) -> None:

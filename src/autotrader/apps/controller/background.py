@@ -1,11 +1,13 @@
-"""Stage work beside the ticks: while it takes its time, the controller supervises and says that it lives."""
+"""Work beside the ticks: while it takes its time, the controller supervises and says that it lives."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from autotrader.deployment.controller import StageResult, StageWork
+from autotrader.deployment.projection import Projection
 from autotrader.domain.rollout import Stage
 from autotrader.ports.deployment import Rollout, Slot
 
@@ -13,6 +15,8 @@ from autotrader.ports.deployment import Rollout, Slot
 SOON_SECONDS = 0.1
 # For work under way when the controller ends; what it leaves undone is done again by the next one.
 END_SECONDS = 5.0
+
+T = TypeVar("T")
 
 
 class Background:
@@ -28,7 +32,8 @@ class Background:
 
     def __init__(self, work: StageWork) -> None:
         self._work = work
-        self._job: _Job | None = None
+        self._job: _Job[StageResult | None] | None = None
+        self._of: tuple[str, Stage] | None = None
 
     def pre_deploy_checks(self, rollout: Rollout) -> StageResult | None:
         return self._do(rollout, self._work.pre_deploy_checks)
@@ -53,22 +58,61 @@ class Background:
 
     def _do(self, rollout: Rollout, work: Callable[[Rollout], StageResult | None]) -> StageResult | None:
         job, of = self._job, (rollout.id, rollout.stage)
-        if job is None or not (job.is_under_way or job.of == of):
-            job = self._job = _Job(of, lambda: work(rollout))
+        if job is None or not (job.is_under_way or self._of == of):
+            job = self._job = _Job(f"stage-{rollout.stage.value}", lambda: work(rollout))
+            self._of = of
         job.wait(SOON_SECONDS)
-        if job.is_under_way or job.of != of:
+        if job.is_under_way or self._of != of:
             return None
         self._job = None
         return job.result()
 
 
-class _Job:
-    def __init__(self, of: tuple[str, Stage], work: Callable[[], StageResult | None]) -> None:
-        self.of = of
+class BackgroundProjection:
+    """Converges in a thread: a registry or front door that hangs holds no tick up.
+
+    Parameters
+    ----------
+    projection : Projection
+        Converges in one thread at a time.
+    """
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._job: _Job[None] | None = None
+        self._at_once = False
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        return self._projection.pending
+
+    def converge(self, *, now: bool = False) -> None:
+        """What is asked for at once while it is under way is done again after: it may have read before."""
+        self._at_once |= now
+        if self._job is not None:
+            if self._job.is_under_way:
+                return
+            self._job.result()  # a fault of the program ends the controller
+            self._job = None
+        if self._at_once or self._projection.is_due:
+            self._at_once = False
+            self._job = _Job("convergence", lambda: self._projection.converge(now=True))
+
+    def why_not_live(self, version: str) -> str | None:
+        return self._projection.why_not_live(version)
+
+    def end(self) -> None:
+        """Wait a little for what is under way; the next controller goes on with it."""
+        if self._job is not None:
+            self._job.wait(END_SECONDS)
+
+
+class _Job(Generic[T]):
+    def __init__(self, name: str, work: Callable[[], T]) -> None:
         self._work = work
-        self._result: StageResult | None = None
+        self._result: T | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"stage-{of[1].value}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property
@@ -78,7 +122,7 @@ class _Job:
     def wait(self, seconds: float) -> None:
         self._thread.join(seconds)
 
-    def result(self) -> StageResult | None:
+    def result(self) -> T | None:
         """What came of it; raises what it raised."""
         if self._error is not None:
             raise self._error

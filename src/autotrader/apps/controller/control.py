@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from autotrader import command
 from autotrader.adapters.releases import prepare_release
-from autotrader.apps.controller.background import Background
+from autotrader.apps.controller.background import Background, BackgroundProjection
 from autotrader.apps.controller.preparation import Preparation
 from autotrader.apps.controller.watching import ReplayWatch
 from autotrader.config.serving_token import serving_token
@@ -21,6 +21,8 @@ from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
 from autotrader.data.predictions import PredictionStore
 from autotrader.db.locks import exclusive
+from autotrader.deployment.checks.asking import golden_of
+from autotrader.deployment.checks.golden import Golden
 from autotrader.deployment.checks.pre_deploy import PreDeployReport, pre_deploy_checks
 from autotrader.deployment.controller import Controller
 from autotrader.deployment.projection import Projection
@@ -91,6 +93,9 @@ def control(
             wall_clock=wall_clock,
         )
 
+    def golden(folder: Path, version: ModelVersion, path: Path) -> Golden:
+        return golden_of(folder, version, path, features, settings)
+
     watch = ReplayWatch(
         settings=settings,
         records=records,
@@ -120,18 +125,20 @@ def control(
                 target=target,
                 prepare=prepare,
                 checks=checks,
+                golden=golden,
                 token=token,
                 clock=wall_clock,
             )
+        )
+        projection = BackgroundProjection(
+            Projection(records, registry, wall_clock, target=target, model=strategy_id, events=events)
         )
         controller = Controller(
             records=records,
             target=target,
             work=work,
             watch=watch,
-            projection=Projection(
-                records, registry, wall_clock, target=target, model=strategy_id, events=events
-            ),
+            projection=projection,
             clock=wall_clock,
             strategy=scope_of(settings),
             settings=settings.deployment,
@@ -149,4 +156,5 @@ def control(
         finally:
             watch.end()
             work.end()
+            projection.end()
     return command.Result({"strategy": strategy_id}, "controller ended")

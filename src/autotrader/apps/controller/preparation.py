@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from autotrader.config.settings import Settings
-from autotrader.deployment.checks.golden import read_golden
+from autotrader.deployment.checks.golden import Golden
 from autotrader.deployment.checks.integration import run_integration_tests
-from autotrader.deployment.checks.pre_deploy import PreDeployReport
+from autotrader.deployment.checks.pre_deploy import MODEL_FILE, PreDeployReport
 from autotrader.deployment.checks.probes import Load
 from autotrader.deployment.controller import ACTOR, StageResult
 from autotrader.domain.errors import BadData
@@ -38,6 +38,12 @@ class PreDeployChecks(Protocol):
     def __call__(self, rollout: Rollout, folder: Path) -> PreDeployReport: ...
 
 
+class GoldenPredictions(Protocol):
+    """`autotrader.deployment.checks.asking.golden_of` with its ports."""
+
+    def __call__(self, folder: Path, version: ModelVersion, path: Path) -> Golden: ...
+
+
 class Preparation:
     """Does the work of the stages before traffic, each again after a crash.
 
@@ -58,6 +64,7 @@ class Preparation:
         target: DeploymentTarget,
         prepare: Callable[[ModelVersion], Release],
         checks: PreDeployChecks,
+        golden: GoldenPredictions,
         token: str,
         clock: WallClock,
     ) -> None:
@@ -67,6 +74,7 @@ class Preparation:
         self._target = target
         self._prepare = prepare
         self._checks = checks
+        self._golden = golden
         self._token = token
         self._clock = clock
         self._next_checks = 0.0
@@ -81,13 +89,13 @@ class Preparation:
             self._next_checks = self._clock.monotonic() + AGAIN_SECONDS
             return None
         self._next_checks = 0.0
-        return StageResult(report.outcome, report.reason, report.evidence)
+        return StageResult(report.outcome, report.reason, report.evidence, report.is_faulty)
 
     def deploy(self, rollout: Rollout) -> StageResult | None:
         """Start the candidate's colour, and wait for it as long as the settings allow."""
         color, now = rollout.candidate, self._clock.now()
         slot = self._records.slots().get(color)
-        if slot is None or slot.version != rollout.version:
+        if slot is None or slot.version != rollout.version or slot.state is SlotState.STOPPING:
             release = self._release(rollout)
             endpoint = self._target.start(color, release)
             self._next_start = self._clock.monotonic() + RESTART_SECONDS
@@ -105,7 +113,11 @@ class Preparation:
             is_another = health.version not in (None, rollout.version)
             another = f"expected {rollout.version}, was {health.version}: " if is_another else ""
             return StageResult(
-                Outcome.FAIL, f"not ready on {color.value} within {bound:g} s: {another}{health.reason}"
+                Outcome.FAIL,
+                f"not ready on {color.value} within {bound:g} s: {another}{health.reason}",
+                # Of one that never answered, nothing is known but that its model loads, as checked before:
+                # it may have had no room, no image or no network.
+                is_faulty=health.version == rollout.version,
             )
         if self._clock.monotonic() >= self._next_start:  # does nothing unless it died
             self._next_start = self._clock.monotonic() + RESTART_SECONDS
@@ -120,12 +132,14 @@ class Preparation:
         slot = self._records.slots().get(rollout.candidate)
         if slot is None or slot.endpoint is None:
             raise BadData(f"expected an endpoint of {rollout.candidate.value}, was none recorded")
+        version = self._registry.get(rollout.strategy_id, rollout.version)
+        release = self._prepare(version)
         report = run_integration_tests(
             slot.endpoint,
             self._token,
-            release=self._release(rollout),
+            release=release,
             color=rollout.candidate,
-            golden=read_golden(self._golden_folder(rollout)),
+            golden=self._golden(self._golden_folder(rollout), version, Path(release.folder) / MODEL_FILE),
             load=Load(max_rows=self._settings.serving.max_rows),
         )
         return StageResult(report.outcome, report.reason, report.evidence)
@@ -137,9 +151,12 @@ class Preparation:
         endpoint = self._target.start(slot.color, self._prepare(version))
         now = self._clock.now()
         reason = f"started again at {now:%F %T} UTC: it had died"
-        self._records.set_slot(
-            replace(slot, endpoint=endpoint, reason=reason, changed_at=now, changed_by=ACTOR)
-        )
+        stands: Slot | None = slot
+        while stands is not None and (stands.state, stands.version) == (slot.state, slot.version):
+            revived = replace(stands, endpoint=endpoint, reason=reason, changed_at=now, changed_by=ACTOR)
+            if self._records.replace_slot(stands, revived):
+                return
+            stands = self._records.slots().get(slot.color)
 
     @property
     def is_busy(self) -> bool:

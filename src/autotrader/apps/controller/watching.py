@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from autotrader.registry.onnx_model import OnnxModel
 log = structlog.get_logger(__name__)
 
 MODEL_FILE = "model.onnx"
+# Of a stage that waits for people for days, the last hours are judged.
+HEALTH_OBSERVATIONS = 5_000
 
 
 class ReplayWatch:
@@ -153,7 +156,7 @@ class _Watched:
         )
         self._last_pair = 0
         self._stage: Stage | None = None
-        self._health: list[HealthObservation] = []
+        self._health: deque[HealthObservation] = deque(maxlen=HEALTH_OBSERVATIONS)
         self._scores = TradedScores()
 
     def look(
@@ -166,7 +169,8 @@ class _Watched:
         final: bool,
     ) -> Look:
         if self._stage is not rollout.stage:
-            self._stage, self._health = rollout.stage, []
+            self._stage = rollout.stage
+            self._health.clear()
         self._health.append(health)
         self._take_in(rollout, records)
         guards = None

@@ -15,6 +15,8 @@ from autotrader.execution.arrays import Floats
 from autotrader.ports.deployment import SlotHealth
 
 _MIB = 2**20
+# Slopes are taken between any two of so many observations at most: their number grows with the square.
+_SLOPE_OBSERVATIONS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def judge_memory(observations: Sequence[HealthObservation], thresholds: CanaryTh
 
     The growth is Theil and Sen's median of the slopes between any two observations (Sen 1968, JASA 63),
     over the time watched. A step, as when a pool is filled, is no leak: each third of the watch has
-    to lie above the last by a quarter of the bound.
+    to lie above the last by a quarter of the bound. Of a long watch, medians of consecutive observations
+    stand for them, so that none is left out.
     """
     known = [(o.at, o.health.memory_bytes) for o in observations if o.health.memory_bytes is not None]
     if len(known) < thresholds.leak_observations:
@@ -68,7 +71,7 @@ def judge_memory(observations: Sequence[HealthObservation], thresholds: CanaryTh
     seconds = np.array([(at - known[0][0]).total_seconds() for at, _ in known])
     memory = np.array([float(value) for _, value in known])
     watched = float(np.ptp(seconds))
-    growth = theil_sen_slope(seconds, memory) * watched
+    growth = theil_sen_slope(_thinned(seconds), _thinned(memory)) * watched
     first, middle, last = (float(np.median(third)) for third in np.array_split(memory, 3))
     steady = min(middle - first, last - middle) >= thresholds.leak_bytes / 4
     evidence = {
@@ -83,6 +86,13 @@ def judge_memory(observations: Sequence[HealthObservation], thresholds: CanaryTh
     if growth >= thresholds.leak_bytes and steady:
         return CheckResult("memory", Outcome.FAIL, True, f"{seen} and grew throughout: a leak", evidence)
     return CheckResult("memory", Outcome.PASS, True, f"{seen}: no leak", evidence)
+
+
+def _thinned(values: Floats) -> Floats:
+    """Medians of so many consecutive parts as are compared with each other, or the values themselves."""
+    if len(values) <= _SLOPE_OBSERVATIONS:
+        return values
+    return np.array([np.median(part) for part in np.array_split(values, _SLOPE_OBSERVATIONS)])
 
 
 def theil_sen_slope(x: Floats, y: Floats) -> float:

@@ -51,7 +51,8 @@ def scale_down(
         if slot is not None:
             stopped = slot.color
             if not clearing and (slot.warm_until is None or slot.warm_until > now):
-                records.set_slot(replace(slot, warm_until=now, reason=reason, changed_by=operator()))
+                due = replace(slot, warm_until=now, reason=reason, changed_by=operator())
+                records.replace_slot(slot, due)  # or it was changed meanwhile, and is read again
         require_controller(records, now)
         if clock.monotonic() >= deadline:
             doing = active.state if active and active.state is RolloutState.ROLLING_BACK else "running"

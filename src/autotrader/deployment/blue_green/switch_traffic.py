@@ -7,6 +7,7 @@ from autotrader.config.actor import operator
 from autotrader.config.settings import Settings
 from autotrader.deployment import requests
 from autotrader.deployment.projection import Projection, converged
+from autotrader.deployment.returning import require_may_serve
 from autotrader.deployment.switching import Switching, scope_of
 from autotrader.domain.errors import ExitCode, Refused
 from autotrader.domain.rollout import Color, Outcome, Stage
@@ -31,7 +32,7 @@ def switch_traffic(
     """Give all traffic to the other colour, in one durable step that fails no request.
 
     To the version that `deploy_green` brought up there, or back to the one that was live before and
-    is kept warm.
+    is kept warm; refused if it failed meanwhile.
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ def switch_traffic(
     if rollout is None:
         if live is None or live.previous_version is None:
             raise Refused(f"expected a version in {to_env}, was none: deploy_green brings one up")
+        require_may_serve(registry, model, live.previous_version, was_checked=True)
         rollout = Switching(settings, records, target, clock).to(
             live.previous_version, reason=reason, actor=operator()
         )
@@ -68,6 +70,7 @@ def switch_traffic(
             f"expected --to-env {rollout.candidate}, where {rollout.version} comes up, was {to_env}"
         )
     else:
+        require_may_serve(registry, model, rollout.version, was_checked=True)
         requests.go_to(records, rollout.id, Stage.FINALIZE, actor=operator(), now=clock.now())
     end = requests.wait(
         records, rollout.id, Stage.FINALIZE, scope_of(settings), clock=clock, timeout_seconds=timeout

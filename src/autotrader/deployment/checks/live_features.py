@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotrader.data.bars import BarStore
-from autotrader.data.freshness import freshness, lag_finding
+from autotrader.data.freshness import delivery_finding
 from autotrader.domain.bars import Interval
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.thresholds import DEPLOYMENT_CHECKS
@@ -18,20 +18,19 @@ from autotrader.ports.clock import MarketClock
 def check_freshness(
     store: FeatureStore, instruments: Sequence[InstrumentId], *, interval: Interval, clock: MarketClock
 ) -> Finding:
-    """The newest features of every instrument are no further behind the market than the pipeline may be."""
+    """The features of every instrument are what the last data run was due to bring."""
     now = clock.now()
     found = {
-        str(i): lag_finding(
-            f"features of {i}", freshness(i.venue, interval, store.high_water_mark(i, interval), now)
+        str(i): delivery_finding(
+            f"features of {i}", i.venue, interval, store.high_water_mark(i, interval), clock
         )
         for i in instruments
     }
     severity = worst(f.severity for f in found.values())
     bad = [f.reason for f in found.values() if f.severity is not Severity.HEALTHY]
     mode = "replayed" if clock.is_replay else "live"
-    reason = (
-        "; ".join(bad) or f"features of {len(found)} instruments are fresh at {mode} market time {now:%F %R}"
-    )
+    due = f"as new as was due at {mode} market time {now:%F %R}"
+    reason = "; ".join(bad) or f"features of {len(found)} instruments are {due}"
     evidence = {
         "market_time": now,
         "replay": clock.is_replay,

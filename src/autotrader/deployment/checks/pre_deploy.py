@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from autotrader.access.sign_off import SignOff, SignOffState, request_sign_off, sign_off_state, subject_of
 from autotrader.command import to_plain
 from autotrader.config.settings import Environment, Settings
 from autotrader.data.bars import BarStore
+from autotrader.deployment.checks.asking import ask_newest
 from autotrader.deployment.checks.footprint import check_footprint, check_machine, measure_footprint
-from autotrader.deployment.checks.golden import Samples, make_golden, newest_samples, write_golden
+from autotrader.deployment.checks.golden import Samples, write_golden
 from autotrader.deployment.checks.live_features import check_freshness, check_parity
-from autotrader.deployment.checks.registered import (
-    check_digests,
-    check_gates,
-    check_instruments,
-    check_signature,
-)
+from autotrader.deployment.checks.registered import check_digests, check_gates, check_instruments
 from autotrader.domain.errors import BadData, NotFound, Refused
 from autotrader.domain.rollout import Outcome
-from autotrader.domain.thresholds import DEPLOYMENT_CHECKS
 from autotrader.domain.verdicts import Finding, Severity, Verdict
 from autotrader.features.store.store import FeatureStore
 from autotrader.ports.approvals import Approvals
@@ -34,6 +27,10 @@ from autotrader.ports.registry import ModelRegistry, ModelVersion
 from autotrader.registry.onnx_model import OnnxModel
 
 MODEL_FILE = "model.onnx"
+
+
+# Checks of what a version meets: it may be deployed once that is mended.
+_NOT_OF_THE_VERSION = frozenset({"freshness", "parity", "machine", "feature_rows", "sign_offs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +61,14 @@ class PreDeployReport:
             return Outcome.FAIL
         waiting = self.sign_off is not None and self.sign_off.state is not SignOffState.APPROVED
         return Outcome.INCONCLUSIVE if waiting else Outcome.PASS
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether anything critical is the version's own, not of the data, machine or people around it."""
+        return any(
+            f.severity is Severity.CRITICAL and f.check not in _NOT_OF_THE_VERSION
+            for f in self.verdict.findings
+        )
 
     @property
     def reason(self) -> str:
@@ -169,59 +174,18 @@ class _Checks:
             self.findings.append(Finding("digests", Severity.CRITICAL, str(error)))
             return
         self.findings.append(check_digests(self.version, path, model))
-        signature = check_signature(self.version, model, self.store.feature_set, instruments)
-        self.findings.append(signature)
-        if signature.severity is not Severity.CRITICAL:
-            self._ask(model, path)
+        asked = ask_newest(self.version, model, self.store, self.settings)
+        self.findings += asked.findings
+        if asked.samples is not None and len(asked.samples):
+            self._measure(path, asked.samples)
+        if asked.golden is not None:
+            self.golden_path = str(write_golden(self.folder, asked.golden))
 
-    def _ask(self, model: OnnxModel, path: Path) -> None:
-        """What needs real rows of the model's features."""
-        samples = newest_samples(
-            self.store,
-            self.settings.instruments(),
-            model.feature_names,
-            interval=self.settings.strategy.interval,
-            count=DEPLOYMENT_CHECKS.golden_rows,
-        )
-        self.findings.append(_check_samples(samples, list(map(str, self.settings.instruments()))))
-        if len(samples) == 0:
-            return
-        probabilities = model.probabilities(samples.features)
-        sane = _check_predictions(probabilities)
-        self.findings.append(sane)
+    def _measure(self, path: Path, samples: Samples) -> None:
         try:
             self.findings += check_footprint(measure_footprint(path, samples.features))
         except BadData as error:
             self.findings.append(Finding("memory", Severity.CRITICAL, str(error)))
-        if sane.severity is Severity.HEALTHY:
-            self.golden_path = str(write_golden(self.folder, make_golden(self.version, model, samples)))
-
-
-def _check_samples(samples: Samples, instruments: Sequence[str]) -> Finding:
-    """Every instrument has complete rows of the model's features."""
-    lacking = [i for i in instruments if i not in samples.instruments]
-    evidence = {"rows": len(samples), "instruments": len(set(samples.instruments))}
-    if lacking:
-        reason = f"no complete row of the model's features of {', '.join(lacking)}: run data_pipeline"
-        return Finding("feature_rows", Severity.CRITICAL, reason, evidence)
-    reason = f"{len(samples)} newest rows of {len(instruments)} instruments are complete"
-    return Finding("feature_rows", Severity.HEALTHY, reason, evidence)
-
-
-def _check_predictions(probabilities: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Finding:
-    """Of real rows the model makes three probabilities that sum to 1."""
-    evidence = {"rows": len(probabilities), "shape": list(probabilities.shape)}
-    bound = DEPLOYMENT_CHECKS.row_sum_difference
-    if probabilities.ndim != 2 or probabilities.shape[1] != 3:
-        reason = f"expected three probabilities a row, was an output of shape {probabilities.shape}"
-        return Finding("predictions", Severity.CRITICAL, reason, evidence)
-    inside = (probabilities >= 0) & (probabilities <= 1)
-    good = inside.all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) <= bound)
-    if not good.all():
-        reason = f"{int((~good).sum())} of {len(good)} real rows give no probabilities that sum to 1"
-        return Finding("predictions", Severity.CRITICAL, reason, evidence)
-    reason = f"{len(good)} real rows give probabilities that sum to 1"
-    return Finding("predictions", Severity.HEALTHY, reason, evidence)
 
 
 def _sign_offs(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from autotrader.apps.controller import background
-from autotrader.apps.controller.background import Background
+from autotrader.apps.controller.background import Background, BackgroundProjection
 from autotrader.deployment import requests
 from autotrader.deployment.controller import BEAT_SECONDS, COMPONENT, StageResult
+from autotrader.deployment.projection import EVERY_SECONDS
 from autotrader.domain.errors import BadData, Unreachable
 from autotrader.domain.rollout import FAST, Color, Outcome, RolloutState, Stage
 from autotrader.ports.deployment import Rollout
+from autotrader.ports.registry import ModelStatus, ModelVersion
+from tests.fakes.registry import InMemoryRegistry
 from tests.unit.deployment.doubles import MODEL, PASSED, Deployment, ScriptedWork
+from tests.unit.deployment.test_controller import begin as begin_rollout
 
 BAD = StageResult(Outcome.FAIL, "expected abc, was def")
 PATIENCE_SECONDS = 120.0
@@ -200,6 +204,128 @@ def test_a_colour_that_died_is_started_again_meanwhile(scene: Scene) -> None:
     scene.controller.tick()
     assert scene.target.running == {Color.BLUE: scene.versions[0]}
     assert scene.records.find(next_one.id).stage is Stage.PRE_DEPLOY_CHECKS
+
+
+class HangingRegistry(InMemoryRegistry):
+    """Answers when a test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+
+    def get(self, name: str, version: str) -> ModelVersion:
+        self.asked.set()
+        assert self.go_on.wait(PATIENCE_SECONDS)
+        return super().get(name, version)
+
+    def hang(self) -> None:
+        self.asked.clear()
+        self.go_on.clear()
+
+
+@dataclass
+class Hanging:
+    """The second version of a deployment at canary, whose registry hangs."""
+
+    world: Deployment
+    registry: HangingRegistry
+    projection: BackgroundProjection
+
+    def settle(self) -> None:
+        """Tick until what is due was shown."""
+        self.world.clock.move(EVERY_SECONDS)
+        self.world.controller.tick()
+        self.projection.end()
+        self.world.controller.tick()
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    monkeypatch.setattr(background, "END_SECONDS", PATIENCE_SECONDS)
+    registry = HangingRegistry()
+    world = Deployment(registry=registry)
+    made = Hanging(world, registry, BackgroundProjection(world.projection))
+    world.projection = made.projection  # type: ignore[assignment]
+    world.control()
+    begin_rollout(world, world.versions[0])
+    world.run()
+    made.settle()
+    rollout = begin_rollout(world, world.versions[1], goal=Stage.CANARY)
+    while world.records.find(rollout.id).stage is not Stage.CANARY:
+        world.controller.tick()
+        world.clock.move(1)
+    made.settle()
+    registry.hang()
+    world.clock.move(EVERY_SECONDS)
+    world.controller.tick()
+    assert registry.asked.wait(PATIENCE_SECONDS)
+    yield made
+    registry.go_on.set()
+    made.projection.end()
+
+
+def test_while_the_registry_hangs_the_controller_says_that_it_lives_and_looks(hanging: Hanging) -> None:
+    world = hanging.world
+    for _ in range(5):
+        looks = world.watch.looks
+        world.clock.move(BEAT_SECONDS)
+        world.controller.tick()
+        heard = world.records.heartbeat(COMPONENT)
+        assert heard is not None
+        assert (heard[0], world.watch.looks) == (world.clock.now(), looks + 1)
+
+
+def test_while_the_registry_hangs_traffic_goes_back_and_the_registry_shows_it_later(
+    hanging: Hanging,
+) -> None:
+    world = hanging.world
+    world.watch.sees = BAD
+    world.clock.move(BEAT_SECONDS)
+    world.controller.tick()
+    assert set(world.owners().values()) == {Color.BLUE}
+    world.run(ticks=5)
+    assert world.records.active() is None
+    hanging.registry.go_on.set()
+    hanging.projection.end()  # it read before traffic went back: what was asked for since is done after
+    world.controller.tick()
+    hanging.projection.end()
+    assert hanging.registry.get(MODEL, world.versions[1]).status is ModelStatus.FAILED
+    assert hanging.projection.pending == ()
+
+
+def test_a_fault_of_the_program_while_it_converges_ends_the_controller(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, version: str) -> ModelVersion:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(hanging.registry, "get", fail)
+    hanging.registry.go_on.set()
+    with pytest.raises(ZeroDivisionError):
+        hanging.settle()
+
+
+def test_an_outage_that_takes_long_to_show_is_waited_for_only_so_long(scene: Scene) -> None:
+    """While an attempt is under way, nobody knows of anything that was reached."""
+    scene.held.checks = Unreachable("expected MLflow to answer, was silent")
+    rollout = scene.hold(Stage.PRE_DEPLOY_CHECKS)
+    for _ in range(2):
+        assert scene.records.find(rollout.id).state is RolloutState.WORKING
+        scene.held.go_on.set()
+        scene.wait_for_work(PATIENCE_SECONDS)
+        scene.controller.tick()  # hears that it was not reached
+        scene.held.go_on.clear()
+        scene.wait_for_work(0.1)
+        scene.clock.move(scene.settings.ready_seconds / 2 + 1)
+        scene.controller.tick()  # the next attempt
+        scene.controller.tick()
+    scene.held.go_on.set()
+    scene.wait_for_work(PATIENCE_SECONDS)
+    scene.controller.tick()
+    over = scene.records.find(rollout.id)
+    assert (over.state, over.is_faulty) == (RolloutState.ROLLING_BACK, False)
+    assert "was silent (for 302 s)" in over.reason
 
 
 def test_the_end_of_the_controller_waits_for_work_but_not_for_ever(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ WAITS = PreDeployReport(
         Subject(MODEL, "v1", "0" * 64, "0" * 64), SignOffState.WAITING, (), "Risk has to sign", None, ()
     ),
 )
+NO_ROOM = PreDeployReport(Verdict("v1", (Finding("machine", Severity.CRITICAL, "no memory is free"),)))
 BAD = PreDeployReport(Verdict("v1", (Finding("digests", Severity.CRITICAL, "expected abc, was def"),)))
 
 
@@ -105,7 +107,11 @@ def test_checks_pass_or_fail_with_their_reason(scene: Scene) -> None:
     scene.reports[0] = BAD
     failed = scene.preparation.pre_deploy_checks(scene.rollout)
     assert failed is not None
-    assert (failed.outcome, failed.reason) == (Outcome.FAIL, "expected abc, was def")
+    assert (failed.outcome, failed.reason, failed.is_faulty) == (Outcome.FAIL, "expected abc, was def", True)
+    scene.reports[0] = NO_ROOM
+    failed = scene.preparation.pre_deploy_checks(scene.rollout)
+    assert failed is not None
+    assert (failed.outcome, failed.is_faulty) == (Outcome.FAIL, False)
 
 
 def test_while_people_have_to_sign_the_stage_waits_and_looks_again_now_and_then(scene: Scene) -> None:
@@ -133,15 +139,22 @@ def test_a_colour_is_started_once_and_passes_when_it_is_ready(scene: Scene) -> N
     assert scene.target.starts == [scene.rollout.version]
 
 
-def test_a_colour_that_is_never_ready_fails_after_the_settings_time_with_its_last_words(scene: Scene) -> None:
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_colour_that_is_never_ready_fails_after_the_settings_time_with_its_last_words(
+    scene: Scene, answers: bool
+) -> None:
+    """What never answered may have had no room; what answered as itself is at fault."""
+    if answers:
+        scene.target.health_now = SlotHealth(True, False, scene.rollout.version, "cannot predict")
     for _ in range(301):
         result = scene.preparation.deploy(scene.rollout)
         scene.world.clock.move(1)
     result = scene.preparation.deploy(scene.rollout)
     assert result is not None
-    assert (result.outcome, result.reason) == (
+    assert (result.outcome, result.reason, result.is_faulty) == (
         Outcome.FAIL,
-        "not ready on blue within 300 s: did not answer",
+        f"not ready on blue within 300 s: {'cannot predict' if answers else 'did not answer'}",
+        answers,
     )
 
 
@@ -179,3 +192,24 @@ def test_what_died_is_started_with_the_version_that_is_recorded(scene: Scene) ->
     scene.preparation.revive(slot)
     assert scene.target.starts == [scene.rollout.version] * 2
     assert "it had died" in scene.world.records.slots()[Color.BLUE].reason
+
+
+def test_what_is_changed_of_a_colour_while_it_is_started_again_is_kept(scene: Scene) -> None:
+    records, later = scene.world.records, scene.world.clock.now() + timedelta(hours=24)
+    scene.preparation.deploy(scene.rollout)
+    seen = records.slots()[Color.BLUE]
+    records.set_slot(replace(seen, warm_until=later))
+    scene.preparation.revive(seen)
+    revived = records.slots()[Color.BLUE]
+    assert (revived.endpoint, revived.warm_until) == ("http://127.0.0.1:2", later)
+    records.set_slot(replace(revived, state=SlotState.STOPPING))
+    scene.preparation.revive(revived)
+    assert records.slots()[Color.BLUE] == replace(revived, state=SlotState.STOPPING)
+
+
+def test_a_colour_that_was_being_stopped_is_started_anew(scene: Scene) -> None:
+    records = scene.world.records
+    scene.preparation.deploy(scene.rollout)
+    records.set_slot(replace(records.slots()[Color.BLUE], state=SlotState.STOPPING))
+    assert scene.preparation.deploy(scene.rollout) is None
+    assert (records.slots()[Color.BLUE].state, len(scene.target.starts)) == (SlotState.STARTING, 2)

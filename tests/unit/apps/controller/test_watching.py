@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from autotrader.apps.controller import watching
 from autotrader.apps.controller.watching import _Watched
 from autotrader.config.settings import Settings
 from autotrader.deployment.analysis.health import HealthObservation
@@ -138,6 +139,19 @@ def test_a_stage_that_ended_twice_read_as_far_as_the_second_says(trial: Trial) -
     trial.answer(60)
     trial.end_stage(watched, Stage.CANARY)
     assert counted(trial.look(begin())) == counted(trial.look(watched)) == (0, 160)
+
+
+def test_of_a_stage_that_waits_for_long_the_last_health_is_kept(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "HEALTH_OBSERVATIONS", 4)
+    watched = begin()
+    for _ in range(6):
+        (check,) = [c for c in trial.look(watched).checks if c.name == "health"]
+    assert check.evidence["observations"] == 4
+    trial.end_stage(watched, Stage.CANARY)
+    (check,) = [c for c in trial.look(watched).checks if c.name == "health"]
+    assert check.evidence["observations"] == 1
 
 
 def test_what_is_answered_later_is_added_once(trial: Trial) -> None:

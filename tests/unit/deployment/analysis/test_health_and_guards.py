@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,32 @@ def test_memory_that_grows_throughout_is_a_leak():
 )
 def test_memory_that_does_something_else_is_no_leak(memory_mib: list[float]):
     assert judge_memory(health(memory_mib=memory_mib), CANARY).outcome is Outcome.PASS
+
+
+def long_watch(count: int) -> list[float]:
+    """With a wild report now and then, and a pool that breathes."""
+    return [60 + 100 * i / count + 40 * (i % 2) + 5_000 * (i % 50 == 0) for i in range(count)]
+
+
+def test_the_growth_of_a_long_watch_is_that_of_all_its_observations():
+    count = 1_000
+    seen = judge_memory(health(memory_mib=long_watch(count)), CANARY)
+    x = np.arange(float(count))
+    slope = theil_sen_slope(x, np.array(long_watch(count)))
+    assert seen.outcome is Outcome.FAIL
+    assert seen.evidence["observations"] == count
+    assert seen.evidence["growth_bytes"] / 2**20 == pytest.approx(slope * (count - 1), rel=0.02)
+    still = [value - 100 * i / count for i, value in enumerate(long_watch(count))]
+    assert judge_memory(health(memory_mib=still), CANARY).outcome is Outcome.PASS
+
+
+def test_the_memory_of_a_long_watch_is_judged_in_little_memory():
+    observations = health(memory_mib=long_watch(5_000))
+    tracemalloc.start()
+    judge_memory(observations, CANARY)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_memory_that_is_not_reported_is_not_passed():

@@ -21,6 +21,8 @@ from autotrader.deployment.checks.footprint import (
     measure_footprint,
 )
 from autotrader.deployment.checks.golden import read_golden
+from autotrader.deployment.checks.live_features import check_freshness
+from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData, Unreachable
 from autotrader.domain.rollout import Outcome
 from autotrader.domain.thresholds import DEPLOYMENT_CHECKS
@@ -30,6 +32,8 @@ from autotrader.ports.approvals import Decision, Role
 from autotrader.ports.registry import ModelStatus
 from autotrader.ports.tokens import Identity, Scope
 from autotrader.registry.onnx_model import OnnxModel
+from tests.fakes.clocks import LiveAt
+from tests.fakes.small_market import NOW
 from tests.unit.deployment.checks.platform import (
     INSTRUMENTS,
     METADATA,
@@ -174,6 +178,15 @@ def test_features_behind_the_market_clock_hold_a_deployment_up(
     assert (finding(report, "freshness").severity, report.outcome) == (severity, outcome)
 
 
+@pytest.mark.parametrize(("hours", "severity"), [(3.9, Severity.HEALTHY), (28.1, Severity.CRITICAL)])
+def test_live_a_deployment_is_held_up_by_a_data_run_that_did_not_deliver_not_by_the_hour(
+    desk: Desk, hours: float, severity: Severity
+) -> None:
+    clock = LiveAt(NOW + timedelta(hours=hours))
+    found = check_freshness(desk.stores.features, INSTRUMENTS, interval=Interval.M5, clock=clock)
+    assert found.severity is severity, found.reason
+
+
 def test_an_instrument_without_data_that_the_model_never_saw_is_refused(desk: Desk, unmeasured: None) -> None:
     desk.register()
     desk.symbols = (*desk.symbols, "SOLUSDT")
@@ -274,7 +287,8 @@ def test_production_waits_for_two_sign_offs(production: Desk) -> None:
 def test_a_sign_off_that_is_refused_or_late_fails_and_a_new_deployment_asks_anew(production: Desk) -> None:
     production.check()
     sign(production, "alice", Role.QUANT, Decision.REJECT)
-    assert production.check().outcome is Outcome.FAIL
+    refused = production.check()
+    assert (refused.outcome, refused.is_faulty) == (Outcome.FAIL, False)
     production.wall.advance(timedelta(hours=1))
     assert production.check().outcome is Outcome.FAIL, "the same deployment asks only once"
     again = production.check(asked_at=production.wall.now())
