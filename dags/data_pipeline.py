@@ -12,7 +12,9 @@
 | check_data_health | completeness, freshness and the checks above as one verdict |
 
 Every step may be repeated: the tables are the same afterwards. A venue that fails does not stop the
-others, but its task fails, and so does the run. Mode `reprocess` reads the archive instead of a venue.
+others, but its task fails, and so does the run. An instrument that fails does not stop the others of its
+task: they are stored, and `check_data_health` fails with its reason. Mode `reprocess` reads the archive
+instead of a venue.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from typing import Any
 from airflow.sdk import Asset, dag, task, task_group
 
 from autotrader.adapters.airflow_dag import conf, cron, default_args, form, label, mapped, run, run_key
-from autotrader.pipelines.params import DATA_PIPELINE
+from autotrader.domain.schedules import DATA_RUN
+from autotrader.pipelines.params import DATA_PIPELINE, DATA_RETRIES
 
 BARS = Asset("bars")
 FEATURES = Asset("features")
@@ -33,11 +36,11 @@ FEATURES = Asset("features")
     dag_id="data_pipeline",
     description="Market data of all venues into bars and features",
     doc_md=__doc__,
-    schedule=cron("0 2 * * *"),
+    schedule=cron(DATA_RUN.cron),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=2),
-    default_args=default_args(retries=2, retry_delay=timedelta(minutes=5)),
+    dagrun_timeout=DATA_RUN.deadline,
+    default_args=default_args(retries=DATA_RETRIES, retry_delay=timedelta(minutes=5)),
     params=form(DATA_PIPELINE),
     tags=["autotrader", "data"],
 )

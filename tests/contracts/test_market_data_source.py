@@ -38,7 +38,7 @@ from autotrader.data.schemas import DECODED_BARS
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import BadData, ConfigurationError, NotFound, Unreachable
 from autotrader.domain.instruments import Venue
-from autotrader.ports.market_data import MarketDataSource, PageDecoder, RawPage
+from autotrader.ports.market_data import MarketDataSource, PageDecoder, RawPage, longest_page
 from tests.fakes import market_data as memory
 from tests.fakes.market_data import InMemorySource, made_bars
 from tests.fakes.oanda_server import OandaServer
@@ -235,6 +235,7 @@ async def test_pages_join_without_holes_oldest_first(stand: Stand, source: Marke
     pages = await fetch(source, stand.instrument)
     assert len(pages) > 1
     assert [page.start for page in pages] == [START, *(page.end for page in pages[:-1])]
+    assert all(page.end - page.start <= longest_page(page.interval) for page in pages)
     assert pages[-1].end == END
 
 

@@ -131,6 +131,22 @@ class InMemorySource:
             raise Unreachable("expected an answer, was none: the source was told to be unreachable")
 
 
+class FailingSource(InMemorySource):
+    """Fails for some instruments, each after its number of pages."""
+
+    fails: Mapping[str, tuple[int, Exception]]
+
+    async def pages(
+        self, instrument: str, interval: Interval, start: datetime, end: datetime
+    ) -> AsyncIterator[RawPage]:
+        left, error = self.fails.get(instrument, (1000, None))
+        async for page in super().pages(instrument, interval, start, end):
+            if left == 0:
+                raise error
+            left -= 1
+            yield page
+
+
 def decode_page(page: RawPage) -> pl.DataFrame:
     """Bars of an in-memory page, unclosed ones left out."""
     if page.media != MEDIA:

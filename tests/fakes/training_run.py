@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from autotrader.adapters.clocks import SystemWallClock
 from autotrader.config.settings import Environment, StrategySettings, TrainingSettings
 from autotrader.ports.studies import Studies
+from autotrader.training.champion import ChampionFiles
 from autotrader.training.dataset import PreparedData
 from autotrader.training.evaluation import Evaluation, evaluate_models
 from autotrader.training.preparation import prepare_training_data
@@ -37,6 +39,7 @@ class TrainingRun:
     work: Path
     strategy: StrategySettings = STRATEGY
     training: TrainingSettings = TRAINING
+    as_of: datetime = NOW
 
     def __post_init__(self) -> None:
         self.results = Results(self.work, self.work)
@@ -52,7 +55,7 @@ class TrainingRun:
             instruments=INSTRUMENTS,
             strategy=self.strategy,
             training=self.training,
-            as_of=NOW,
+            as_of=self.as_of,
             results=self.results,
         )
 
@@ -73,14 +76,14 @@ class TrainingRun:
     def searches(self) -> list[FamilySearch]:
         return [self.search(family) for family in self.training.models]
 
-    def evaluate(self, champion: Path | None = None) -> Evaluation:
+    def evaluate(self, champion: ChampionFiles | None = None) -> Evaluation:
         return evaluate_models(
             prepared=self.prepare(),
             searches=self.searches(),
             strategy=self.strategy,
             training=self.training,
             results=self.results,
-            champion_onnx=champion,
+            champion=champion,
         )
 
     def validate(

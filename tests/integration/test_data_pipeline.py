@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -117,6 +118,16 @@ def test_a_venue_that_fails_fails_its_own_task_and_stops_no_other(backfilled: Pl
     assert {t.state for t in tasks["check_data_health"]} == {"failed"}
     alerts = backfilled.container().events.recent(type=EventType.ALERT)
     assert any("data_pipeline.extract_market_data" in alert.message for alert in alerts)
+
+
+def test_an_instrument_that_fails_fails_the_run_and_keeps_no_other_back(backfilled: Platform) -> None:
+    backfilled.gateway.misbehave(Fault.NO_PERMISSION)  # for one of its two
+    run, tasks = backfilled.trigger("data_pipeline", {"mode": "backfill", "start_date": "2024-02-28"})
+    assert run.state == "failed"
+    (health,) = tasks.pop("check_data_health")
+    assert {task.state for several in tasks.values() for task in several} == {"success"}
+    failure = backfilled.api.failure(health, run.dag_id, run.run_id)
+    assert re.search(r"ibkr:\w+ did not come whole: Rejected", failure)
 
 
 @pytest.mark.parametrize(

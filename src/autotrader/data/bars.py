@@ -10,7 +10,6 @@ they stood, and the next run of the same load makes both right.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +17,8 @@ from typing import Protocol, TypedDict
 
 import polars as pl
 
-from autotrader.data.changes import Resolution, compare
-from autotrader.data.lake import Lake, LakeTable
+from autotrader.data.changes import ReplaceDiffering, Resolution, compare
+from autotrader.data.lake import PARTITION_BY, Lake, LakeTable, fresh_key
 from autotrader.data.schemas import BAR_VALUES, BARS, BARS_HISTORY, KEY, TIMESTAMP
 from autotrader.data.write import WriteConflict, retry_conflicts
 from autotrader.domain.bars import Interval
@@ -127,7 +126,7 @@ class BarStore:
             arrived, UTC); each of one instrument and interval, sorted by ts, ts unique. Prefer
             something that can be iterated again (see `LakeTable.upsert`).
         commit_key : str
-            Names the content of this load.
+            As `LakeTable.upsert`.
         seen_at : datetime or None
             For frames without that column.
 
@@ -222,23 +221,49 @@ class BarStore:
             ).select(list(BARS_HISTORY))
             for rows in self.bars.read(**_span(hold)).partition_by("venue", "interval", "instrument")
         ]
-        self.history.upsert(moved, commit_key=_fresh_key(hold.id))
-        return self.bars.delete_range(commit_key=_fresh_key(hold.id), **_span(hold))
+        self.history.upsert(moved, commit_key=fresh_key(hold.id))
+        return self.bars.delete_range(commit_key=fresh_key(hold.id), **_span(hold))
 
     def put_back(self, hold: Hold, *, dry_run: bool = False) -> int:
         """Let the bars that the hold took back stand again, exactly as they were.
 
         They stay in history too, as the record of the rollback; as-of reads see them as if they
-        had always stood. A key that has a standing row is left alone. Returns how many come back.
+        had always stood. A key that has a standing row is left alone, and one that another hold in
+        force covers is left to that hold, whose undoing brings it back. Returns how many come back.
+        """
+
+        def attempt() -> int:
+            in_force = self._holds.in_force()
+            free, held = self._missing(hold, [other for other in in_force if other.id != hold.id])
+            if dry_run:
+                return free.height
+            self.history.upsert(
+                held.partition_by(PARTITION_BY, maintain_order=True), commit_key=fresh_key(hold.id)
+            )
+            rule = ReplaceDiffering(self.bars.row_key, ())
+            return self.bars.write_once(
+                free.select(list(BARS)).partition_by(PARTITION_BY, maintain_order=True),
+                commit_key=fresh_key(hold.id),
+                resolve=rule,
+                before_commit=lambda: _require_in_force(self._holds, in_force),
+            ).inserted
+
+        return retry_conflicts(attempt, ())
+
+    def _missing(self, hold: Hold, others: Sequence[Hold]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Of the rows that the hold took back and that do not stand: those that may, and those of others.
+
+        Both as history has them, the latter with the name of the hold that covers them.
         """
         taken = self.history.read(**_span(hold)).filter(superseded_by=hold.id)
-        newest = taken.sort(*_VERSION_KEY).unique(KEY, keep="last", maintain_order=True).select(list(BARS))
+        newest = taken.sort(*_VERSION_KEY).unique(KEY, keep="last", maintain_order=True)
         standing = self.bars.read(**_span(hold), columns=KEY)
-        missing = newest.join(standing, on=KEY, how="anti").sort(KEY)
-        if dry_run:
-            return missing.height
-        frames = missing.partition_by("venue", "interval", "instrument", maintain_order=True)
-        return self.bars.upsert(frames, commit_key=_fresh_key(hold.id), values=()).inserted
+        free = newest.join(standing, on=KEY, how="anti").sort(KEY)
+        held = [free.clear()]
+        for other in others:
+            held.append(free.filter(_covers(other)).with_columns(superseded_by=pl.lit(other.id)))
+            free = free.filter(~_covers(other))
+        return free, pl.concat(held).sort(KEY)
 
 
 def superseded_at(hold: Hold, clock: MarketClock) -> datetime:
@@ -293,8 +318,7 @@ class _Load:
 
     def record_first(self) -> None:
         """Commit what was found for history, before bars; plan again if holds changed meanwhile."""
-        if {h.id for h in self._holds.in_force()} != {h.id for h in self._in_force}:
-            raise WriteConflict
+        _require_in_force(self._holds, self._in_force)
         self.record()
 
     def record(self) -> None:
@@ -303,7 +327,7 @@ class _Load:
         if past:
             rows = pl.concat(past).sort(*_VERSION_KEY).unique([*KEY, *_VERSION_KEY[1:]], maintain_order=True)
             frames = rows.partition_by("venue", "interval", "instrument", maintain_order=True)
-            self._history.upsert(frames, commit_key=_fresh_key(self._key))
+            self._history.upsert(frames, commit_key=fresh_key(self._key))
 
     def _require_seen_at(self, rows: pl.DataFrame) -> None:
         if self._seen_at is None and "seen_at" not in rows.columns:
@@ -362,6 +386,12 @@ def _known_at(standing: pl.DataFrame, past: pl.DataFrame, as_of: datetime) -> pl
     )
 
 
+def _require_in_force(holds: HoldsInForce, asked: Sequence[Hold]) -> None:
+    """Plan again if a hold was placed or ended since they were asked."""
+    if {h.id for h in holds.in_force()} != {h.id for h in asked}:
+        raise WriteConflict
+
+
 def _covers(hold: Hold) -> pl.Expr:
     inside = (pl.col("ts") >= hold.start) & (pl.col("ts") < hold.end)
     if hold.instrument is None:
@@ -377,8 +407,3 @@ def _span(hold: Hold) -> _Span:
         return {"venue": None, "instruments": None, "start": hold.start, "end": hold.end}
     venue, symbol = hold.instrument.venue.value, hold.instrument.symbol
     return {"venue": venue, "instruments": [symbol], "start": hold.start, "end": hold.end}
-
-
-def _fresh_key(reason: str) -> str:
-    """A key of its own for a commit that is idempotent by its rows, whenever it is made again."""
-    return f"{reason}/{uuid.uuid4().hex}"

@@ -13,6 +13,7 @@ system's cache; the archive, from which it can be rebuilt, is synced to the disk
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,7 +31,7 @@ from autotrader.domain.errors import BadData
 from autotrader.files import local_folder
 from autotrader.ports.places import Place
 
-__all__ = ["PARTITION_BY", "Lake", "LakeTable", "Schema", "UpsertReport"]
+__all__ = ["PARTITION_BY", "Lake", "LakeTable", "Schema", "UpsertReport", "fresh_key"]
 
 PARTITION_BY = ("venue", "interval", "instrument")
 
@@ -122,6 +123,15 @@ class Lake:
         return {name: files for name, files in deleted.items() if files}
 
 
+def fresh_key(reason: str) -> str:
+    """A key of its own for a commit that is idempotent by its rows, whenever it is made again.
+
+    A key that names the content would leave out the commit that is needed where other commits took
+    these very rows away since: a rollback, say, or its undoing.
+    """
+    return f"{reason}/{uuid.uuid4().hex}"
+
+
 class LakeTable(TableReader):
     """One table; made by `Lake.table`."""
 
@@ -137,7 +147,8 @@ class LakeTable(TableReader):
             Held one at a time. Iterated again if another writer gets in first, so prefer
             something that can be: a list, or an object that reads staged files.
         commit_key : str
-            Names the content: once a commit of this key is made, doing it again changes nothing.
+            Once a commit of this key is made, doing it again changes nothing, whatever happened to
+            the rows since: see `fresh_key`.
         values : sequence of str or None
             Columns whose difference counts; None is all that are not of the key.
 

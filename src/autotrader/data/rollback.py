@@ -30,12 +30,15 @@ class RolledBack:
         What `--undo` takes.
     rows : int
         Bars taken back, or put back; what a dry run would.
+    still_held_by : tuple of str
+        Of an undoing, other holds in force over these bars: theirs stay out.
     """
 
     action: str
     hold_id: str
     rows: int
     blast_radius: BlastRadius
+    still_held_by: tuple[str, ...] = ()
 
 
 def rollback(
@@ -59,8 +62,9 @@ def rollback(
 ) -> command.Result:
     """Take bars of a day or a range back into history, and hold them out of the lake.
 
-    Destroys nothing: `--undo` puts the rows back exactly as they were. While the hold is in force
-    no load brings them back. Says what was derived from them. May be repeated.
+    Destroys nothing: `--undo` puts the rows back exactly as they were, but for those that another
+    hold in force covers: its own undoing brings them. While the hold is in force no load brings them
+    back. Says what was derived from them. May be repeated.
 
     Parameters
     ----------
@@ -102,9 +106,10 @@ def rollback(
         lookback=timedelta(days=lookback_days),
     )
     action = "undo" if undo is not None else "rollback"
+    others = tuple(h.id for h in holds.in_force() if _overlap(h, hold)) if undo is not None else ()
     if dry_run:
         rows = bars.put_back(hold, dry_run=True) if undo is not None else sum(radius.bars.values())
-        return _result(RolledBack(f"{action} (dry run)", hold.id, rows, radius))
+        return _result(RolledBack(f"{action} (dry run)", hold.id, rows, radius, others))
     if undo is not None:
         rows = bars.put_back(hold)
         if hold.released_at is None:
@@ -112,7 +117,7 @@ def rollback(
     else:
         holds.place(hold)
         rows = bars.take_back(hold, superseded_at=superseded_at(hold, clock))
-    done = RolledBack(action, hold.id, rows, radius)
+    done = RolledBack(action, hold.id, rows, radius, others)
     events.record(_event(done, hold, actor, reason, wall.now()))
     return _result(done)
 
@@ -146,6 +151,11 @@ def _in_force_already(holds: Holds, hold: Hold) -> Hold:
     return next((h for h in holds.in_force() if h.id == hold.id), hold)
 
 
+def _overlap(other: Hold, hold: Hold) -> bool:
+    same = other.instrument == hold.instrument or None in (other.instrument, hold.instrument)
+    return other.id != hold.id and same and other.start < hold.end and other.end > hold.start
+
+
 def _find(holds: Holds, hold_id: str) -> Hold:
     found = next((h for h in holds.all() if h.id == hold_id), None)
     if found is None:
@@ -170,7 +180,10 @@ def _event(done: RolledBack, hold: Hold, actor: str, reason: str, now: datetime)
 
 
 def _result(done: RolledBack) -> command.Result:
-    lines = [f"{done.action}: {done.rows} bars, hold {done.hold_id}", *done.blast_radius.lines()]
+    lines = [f"{done.action}: {done.rows} bars, hold {done.hold_id}"]
+    if done.still_held_by:
+        lines.append(f"bars that these holds cover stay out: {', '.join(done.still_held_by)}")
+    lines += done.blast_radius.lines()
     return command.Result(done, "\n".join(lines), ExitCode.DONE)
 
 

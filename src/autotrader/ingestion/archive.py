@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import islice
 
 from autotrader.ingestion.staging import StagedPages, folder_of, write_entries
 from autotrader.ingestion.windows import Assignment
 from autotrader.ports.archive import Archive, ArchiveEntry
+from autotrader.ports.market_data import longest_page
 from autotrader.ports.places import Place
 
 ENTRIES = "archived.json"
@@ -50,7 +50,7 @@ def find_archived(archive: Archive, assignment: Assignment, *, staging: Place) -
     entries = archive.entries(
         venue=assignment.venue,
         instrument=assignment.instrument,
-        start=(assignment.start - timedelta(days=1)).date(),  # a page may reach into the next day
+        start=(assignment.start - longest_page(assignment.interval)).date(),  # filed under their start
         end=assignment.end.date(),
     )
     touching = []

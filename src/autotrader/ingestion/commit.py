@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from autotrader.data.bars import BarsReport, BarStore
-from autotrader.data.lake import Lake, LakeTable
+from autotrader.data.lake import Lake, LakeTable, fresh_key
 from autotrader.data.schemas import QUARANTINE
 from autotrader.ingestion.staging import StagedFrames
 from autotrader.ingestion.validate import Validated
@@ -28,7 +28,7 @@ class Committed:
     quarantined : int
         Rows that are new in the quarantine.
     commit_key : str
-        Hash of the staged rows.
+        Of the commits; begins with a hash of the staged rows.
     """
 
     bars: BarsReport
@@ -67,7 +67,7 @@ def commit_bars(
         If the lake cannot be written; it stays as it was.
     """
     content = "\n".join(sorted(f"{load.assignment.id} {load.content}" for load in loads))
-    commit_key = hashlib.sha256(content.encode()).hexdigest()
+    commit_key = fresh_key(hashlib.sha256(content.encode()).hexdigest())
     refused = [places(load.quarantine) for load in loads if load.quarantine]
     quarantined = 0
     if refused:

@@ -39,6 +39,8 @@ class Extracted:
         Received in this attempt.
     error : str or None
         Why it is not complete; pages that came before stay staged.
+    may_come : bool
+        Whether it is worth another try, where it is not complete.
     """
 
     assignment: Assignment
@@ -47,6 +49,7 @@ class Extracted:
     resumed_pages: int
     payload_bytes: int
     error: str | None = None
+    may_come: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,11 @@ class VenueExtract:
     def failures(self) -> dict[str, str]:
         """Instrument to reason, of those that are not complete."""
         return {e.assignment.instrument: e.error for e in self.instruments if e.error}
+
+    @property
+    def may_come(self) -> bool:
+        """Whether another try may bring an instrument that is not complete."""
+        return any(e.may_come for e in self.instruments)
 
 
 def extract(
@@ -86,7 +94,7 @@ def extract(
     Raises
     ------
     NotFound, Rejected, Throttled, Unreachable
-        If no instrument is complete: as the first one failed.
+        If no instrument is complete: as the first one failed that is worth another try, or the first.
     Unreachable
         If the venue sent no bar at all although its calendar has some in the windows.
     Rejected, DependencyError
@@ -118,7 +126,7 @@ async def _extract(
     async def one(assignment: Assignment) -> Extracted:
         folder = folder_of(staging, assignment)
         staged = StagedPages(folder)
-        resumed, received, failure = len(staged), 0, None
+        resumed, received, failure, may_come = len(staged), 0, None, False
         async with turns:
             start = staged.resume_at(assignment.start)
             pages = source.pages(assignment.instrument, assignment.interval, start, assignment.end)
@@ -131,16 +139,17 @@ async def _extract(
                     log.warning("instrument not extracted", instrument=str(assignment.id), reason=str(error))
                     errors.append(error)
                     failure = f"{type(error).__name__}: {error}"
+                    may_come = isinstance(error, Unreachable)
                 else:
                     staged.add(page)
                     received += len(page.payload)
                     if progress is not None:
                         progress(assignment, page.end)
-        return Extracted(assignment, str(folder), len(staged), resumed, received, failure)
+        return Extracted(assignment, str(folder), len(staged), resumed, received, failure, may_come)
 
     found = VenueExtract(source.venue, tuple(await asyncio.gather(*(one(a) for a in assignments))))
     if len(errors) == len(assignments):
-        raise errors[0]
+        raise next((e for e in errors if isinstance(e, Unreachable)), errors[0])
     if not any(_has_bars(StagedPages(folder_of(staging, e.assignment)), decode) for e in found.instruments):
         missed = [e.assignment for e in found.instruments if _is_due(e.assignment)]
         if missed:

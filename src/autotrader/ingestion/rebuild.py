@@ -166,19 +166,17 @@ class _Replay:
         batch = Batch()
         for entry in sorted(entries, key=_arrival):
             page = self._archive.load(entry)
-            due = [apply for at, apply in changes if at <= page.fetched_at]
+            due = [change for change in changes if change[0] <= page.fetched_at]
             if batch.keys and (due or not batch.takes(page)):
                 self._store(batch)
                 batch = Batch()
-            for apply in due:
-                apply()
+            self._apply(due)
             changes = changes[len(due) :]
             self._now = page.fetched_at
             batch.add(entry, page, self._decode, self._latency)
             advance()
         self._store(batch)
-        for _, apply in changes:
-            apply()
+        self._apply(changes)
 
     def in_force(self) -> Sequence[Hold]:
         """Holds at the replayed instant: what `BarStore` asks for."""
@@ -197,6 +195,10 @@ class _Replay:
             yield hold.placed_at, partial(self._bars.take_back, own, superseded_at=moment)
             if hold.released_at is not None:
                 yield hold.released_at, partial(self._bars.put_back, own)
+
+    def _apply(self, changes: Sequence[tuple[datetime, Callable[[], object]]]) -> None:
+        for self._now, apply in changes:
+            apply()
 
     def _store(self, batch: Batch) -> None:
         if not batch.keys:

@@ -32,7 +32,7 @@ from autotrader.ports.archive import Archive
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.events import Event, EventLog, EventType
 from autotrader.ports.holds import Hold, Holds
-from autotrader.ports.market_data import PageDecoders
+from autotrader.ports.market_data import PageDecoders, longest_page
 from autotrader.ports.registry import ModelRegistry
 
 _NEAREST = 3  # days that are named on each side where the asked one is missing
@@ -106,7 +106,7 @@ def restore(
     if end <= start:
         raise ConfigurationError(f"expected a day not after market time {clock.now():%F %T}, was {date}")
     named = select_instruments(settings, [instrument])[0] if instrument else None
-    chosen = [named] if named else _archived(archive, date)
+    chosen = [named] if named else _archived(archive, date, start - longest_page(settings.strategy.interval))
     _refuse_held(holds, chosen, start, end)
     digest = hashlib.sha256(f"{date} {named}".encode()).hexdigest()[:12]
     staging = settings.home / "staging" / f"restore-{digest}"
@@ -147,9 +147,9 @@ def restore(
     return _result(done)
 
 
-def _archived(archive: Archive, day: date) -> list[InstrumentId]:
-    """Instruments with pages of the day, or of the day before, whose pages may reach into it."""
-    keys = (entry.key.split("/") for entry in archive.entries(start=day - timedelta(days=1), end=day))
+def _archived(archive: Archive, day: date, since: datetime) -> list[InstrumentId]:
+    """Instruments with pages of the day, or of so long before that their pages may reach into it."""
+    keys = (entry.key.split("/") for entry in archive.entries(start=since.date(), end=day))
     found = {InstrumentId(Venue(venue), unquote(symbol)) for _, venue, symbol, _ in keys}
     if not found:
         raise NotFound(_absent(archive, day, None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,12 +17,14 @@ from autotrader.data.lake import Lake
 from autotrader.data.places import write_whole
 from autotrader.domain.errors import ConfigurationError, DependencyError, NotFound, Unreachable
 from autotrader.domain.instruments import InstrumentId, Venue
+from autotrader.files import storage_errors
 from autotrader.ingestion import commit
 from autotrader.ingestion.archive import Archived, archive_staged, find_archived
 from autotrader.ingestion.extract import extract
-from autotrader.ingestion.staging import forget_old_runs
+from autotrader.ingestion.staging import folder_of, forget_old_runs
 from autotrader.ingestion.validate import Validated, validate_archived
 from autotrader.ingestion.windows import Assignment, Mode, plan_window
+from autotrader.pipelines.params import DATA_RETRIES
 from autotrader.pipelines.values import in_groups, read_day, staging_of
 from autotrader.plain import from_plain
 from autotrader.ports.archive import Archive
@@ -35,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 DAG_ID = "data_pipeline"
 PLAN_FILE = "plan.json"
+TRIES_FILE = "tries"
 
 # Airflow maps one task instance a group. More instruments than this share one.
 MAX_GROUPS = 64
@@ -55,12 +58,15 @@ class Work:
     staging : str
     assignments : tuple of Assignment
         All of one venue.
+    failures : Mapping[str, str]
+        Instruments that did not come whole, each with the reason.
     """
 
     label: str
     mode: Mode
     staging: str
     assignments: tuple[Assignment, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class ArchivedWork:
     label: str
     mode: Mode
     archived: tuple[Archived, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class ValidatedWork:
     label: str
     mode: Mode
     validated: tuple[Validated, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_ingestion(
@@ -151,19 +159,25 @@ def extract_market_data(
 ) -> Work:
     """Fetch the venue's pages into the staging folder; a reprocess asks no venue.
 
+    An instrument that did not come whole keeps none of the others back: it is named in the result,
+    and the run's last word is critical. Before that it is tried again where that may help.
+
     Raises
     ------
     Unreachable, Throttled, Rejected, NotFound
-        If an instrument did not come whole; what came is staged, and a retry goes on from there.
+        If no instrument came whole, or one that did not is worth one more of the task's tries; what
+        came is staged, and the next try goes on from there.
     """
     todo = from_plain(Work, work)
     if todo.mode is Mode.REPROCESS:
         return todo
-    delivered = extract(sources, decoders, todo.assignments, staging=places(todo.staging))
-    if delivered.failures:
+    staging = places(todo.staging)
+    earlier = _count_try(folder_of(staging, todo.assignments[0]) / TRIES_FILE)
+    delivered = extract(sources, decoders, todo.assignments, staging=staging)
+    if delivered.may_come and earlier < DATA_RETRIES:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in delivered.failures.items())
         raise Unreachable(f"{delivered.venue.value} did not deliver everything: {reasons}")
-    return todo
+    return replace(todo, failures=delivered.failures)
 
 
 def archive_raw_data(*, work: Mapping[str, Any], archive: Archive, places: Places) -> ArchivedWork:
@@ -171,7 +185,7 @@ def archive_raw_data(*, work: Mapping[str, Any], archive: Archive, places: Place
     done = from_plain(Work, work)
     step = find_archived if done.mode is Mode.REPROCESS else archive_staged
     archived = tuple(step(archive, a, staging=places(done.staging)) for a in done.assignments)
-    return ArchivedWork(done.label, done.mode, archived)
+    return ArchivedWork(done.label, done.mode, archived, done.failures)
 
 
 def validate_data(
@@ -194,7 +208,7 @@ def validate_data(
         )
         for pages in done.archived
     )
-    return ValidatedWork(done.label, done.mode, validated)
+    return ValidatedWork(done.label, done.mode, validated, done.failures)
 
 
 def commit_bars(
@@ -233,6 +247,14 @@ def left_out_of(staging: Place) -> dict[str, str]:
     path = staging / PLAN_FILE
     left_out: dict[str, str] = json.loads(path.read_bytes())["left_out"] if path.exists() else {}
     return left_out
+
+
+def _count_try(path: Place) -> int:
+    """How often the work was begun before; counted in its staging, which all its tries see."""
+    with storage_errors(f"read {path}"):
+        earlier = int(path.read_bytes()) if path.exists() else 0
+    write_whole(path, str(earlier + 1).encode(), durable=False)
+    return earlier
 
 
 def _chosen(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,14 +12,15 @@ import structlog
 
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
-from autotrader.data.freshness import freshness, lag_finding
-from autotrader.data.lake import Lake
+from autotrader.data.freshness import delivery_finding, freshness, lag_finding
+from autotrader.data.lake import Lake, fresh_key
 from autotrader.data.places import delete_folder
 from autotrader.domain.errors import BadData
 from autotrader.domain.instruments import InstrumentId
 from autotrader.domain.verdicts import Finding, Severity, Verdict
 from autotrader.features.store.derivation import (
     DAY,
+    bar_files,
     joined,
     midnight_before,
     record_of,
@@ -32,7 +32,7 @@ from autotrader.features.store.derivation import (
 from autotrader.features.store.store import FeatureStore
 from autotrader.features.store.transform import affected_range, transform
 from autotrader.ingestion.staging import StagedFrames, write_frame
-from autotrader.ingestion.windows import Assignment
+from autotrader.ingestion.windows import Assignment, Mode
 from autotrader.pipelines.data_steps import DAG_ID, ValidatedWork, Work, left_out_of
 from autotrader.pipelines.values import staging_of
 from autotrader.plain import from_plain
@@ -52,28 +52,32 @@ class Transformed:
     files : tuple of str
         Parquet, one an instrument.
     rows : int
-    content : str
-        Hash of the files.
     records : tuple of str
         Parquet, one an instrument: the days, and which bars they were derived from.
+    bar_files : Mapping[str, str]
+        Instrument to `bar_files`, where no bar changed while its days were looked for and recorded.
     """
 
     label: str
     files: tuple[str, ...]
     rows: int
-    content: str
     records: tuple[str, ...] = ()
+    bar_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What reached the feature store, in rows; `removed` are those whose bars were taken back."""
+    """What reached the feature store, in rows; `removed` are those whose bars were taken back.
+
+    `bar_files` names, by instrument, the files with the bars that all of its features are of now.
+    """
 
     version: int | None
     inserted: int
     replaced: int
     unchanged: int
     removed: int = 0
+    bar_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,14 @@ def transform_features(
     store = BarStore(lake, holds)
     files: list[str] = []
     records: list[str] = []
-    digest = hashlib.sha256()
+    settled: dict[str, str] = {}
     rows = 0
     for assignment in todo.assignments:
+        of_bars = bar_files(store.bars, assignment.id, interval=assignment.interval)
         days = _days_to_derive(store, feature_store, assignment)
         record = record_of(store.bars, assignment.id, days, interval=assignment.interval)
+        if of_bars == bar_files(store.bars, assignment.id, interval=assignment.interval):
+            settled[str(assignment.id)] = of_bars
         spans = [
             affected_range(
                 store, assignment.id, interval=assignment.interval, changed_start=start, changed_end=end
@@ -137,10 +144,9 @@ def transform_features(
             continue
         path = folder / _file_of(assignment)
         write_frame(path, frame)
-        digest.update(path.read_bytes())
         files.append(str(path))
         rows += frame.height
-    return Transformed(todo.label, tuple(files), rows, digest.hexdigest(), tuple(records))
+    return Transformed(todo.label, tuple(files), rows, tuple(records), settled)
 
 
 def load_to_feature_store(
@@ -155,15 +161,15 @@ def load_to_feature_store(
     """Store the staged features of all instruments in one commit; remove those that no bar stands behind."""
     staged = [from_plain(Transformed, one) for one in transformed]
     files = [places(path) for one in staged for path in one.files]
-    key = hashlib.sha256("\n".join(sorted(one.content for one in staged)).encode()).hexdigest()
-    report = feature_store.write(StagedFrames(files), commit_key=key) if files else None
+    report = feature_store.write(StagedFrames(files), commit_key=fresh_key(run_key)) if files else None
     bars = BarStore(lake, holds).bars
     records = StagedFrames([places(path) for one in staged for path in one.records])
     removed = sum(settle(bars, feature_store, record) for record in records)
     log.info("features committed", run_key=run_key, report=report, removed=removed)
+    settled = {instrument: files for one in staged for instrument, files in one.bar_files.items()}
     if report is None:
-        return Loaded(feature_store.version(), 0, 0, 0, removed)
-    return Loaded(report.version, report.inserted, report.replaced, report.unchanged, removed)
+        return Loaded(feature_store.version(), 0, 0, 0, removed, settled)
+    return Loaded(report.version, report.inserted, report.replaced, report.unchanged, removed, settled)
 
 
 def check_data_health(
@@ -189,17 +195,25 @@ def check_data_health(
         If the verdict is critical: nothing is lost, but somebody has to look.
     """
     staging = staging_of(places, settings, DAG_ID, run_key)
-    assignments = [a for work in planned for a in from_plain(Work, work).assignments]
-    checked = [one for work in validated for one in from_plain(ValidatedWork, work).validated]
+    plan = [from_plain(Work, work) for work in planned]
+    assignments = [assignment for work in plan for assignment in work.assignments]
+    is_up_to_now = all(work.mode is Mode.INCREMENTAL for work in plan)
+    works = [from_plain(ValidatedWork, work) for work in validated]
+    checked = [one for work in works for one in work.validated]
+    settled = {} if loaded is None else from_plain(Loaded, loaded).bar_files
     store = BarStore(lake, holds)
-    now = clock.now()
     findings = [finding for one in checked for finding in one.verdict.findings]
-    findings += _undelivered(assignments, {one.assignment.id for one in checked})
+    findings += _undelivered(assignments, works)
     for assignment in assignments:
         newest = store.high_water_mark(assignment.id, assignment.interval)
-        state = freshness(assignment.id.venue, assignment.interval, newest, now)
-        findings.append(lag_finding(str(assignment.id), state))
-        days = stale_days(store.bars, feature_store, assignment.id, interval=assignment.interval)
+        findings.append(_lag(assignment, newest, clock, is_up_to_now=is_up_to_now))
+        days = stale_days(
+            store.bars,
+            feature_store,
+            assignment.id,
+            interval=assignment.interval,
+            settled=settled.get(str(assignment.id)),
+        )
         stale = staleness_finding(assignment.id, days)
         findings += [stale] if stale else []
     if loaded is None:
@@ -238,12 +252,27 @@ def _days_to_derive(store: BarStore, features: FeatureStore, assignment: Assignm
     return sorted(days)
 
 
-def _undelivered(assignments: Sequence[Assignment], delivered: set[InstrumentId]) -> Iterator[Finding]:
+def _lag(
+    assignment: Assignment, newest: datetime | None, clock: MarketClock, *, is_up_to_now: bool
+) -> Finding:
+    """A run that loads until now is judged against now; one that loads a day of old owes nothing newer."""
+    subject, venue, interval = str(assignment.id), assignment.venue, assignment.interval
+    if is_up_to_now:
+        return lag_finding(subject, freshness(venue, interval, newest, clock.now()))
+    return delivery_finding(subject, venue, interval, newest, clock)
+
+
+def _undelivered(assignments: Sequence[Assignment], works: Sequence[ValidatedWork]) -> Iterator[Finding]:
+    """Instruments of the plan that are not there, and those that did not come whole."""
+    failures = {one.assignment.id: work.failures for work in works for one in work.validated}
     for assignment in assignments:
-        if assignment.id not in delivered:
-            yield Finding(
-                "delivered", Severity.CRITICAL, f"{assignment.id} was not loaded: see its tasks", {}
-            )
+        if assignment.id not in failures:
+            reason = f"{assignment.id} was not loaded: see its tasks"
+        elif assignment.instrument in failures[assignment.id]:
+            reason = f"{assignment.id} did not come whole: {failures[assignment.id][assignment.instrument]}"
+        else:
+            continue
+        yield Finding("delivered", Severity.CRITICAL, reason, {})
 
 
 def _stored(store: BarStore, instrument: InstrumentId) -> int:

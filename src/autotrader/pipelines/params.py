@@ -10,6 +10,8 @@ from typing import Any
 
 Schema = dict[str, dict[str, Any]]
 
+DATA_RETRIES = 2  # of each task of data_pipeline
+
 _DATE = {"type": ["null", "string"], "format": "date", "default": None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,8 +39,10 @@ from autotrader.ports.studies import Studies
 from autotrader.ports.tracking import ExperimentTracker
 from autotrader.ports.trials import TrialLedger
 from autotrader.training import evaluation, preparation, registration, retention, search, validation
+from autotrader.training.champion import ChampionFiles
 from autotrader.training.dataset import PreparedData
 from autotrader.training.evaluation import Evaluation
+from autotrader.training.out_of_sample import OUT_OF_SAMPLE_FILE
 from autotrader.training.results import Results
 from autotrader.training.search import FamilySearch
 from autotrader.training.validation import Validation
@@ -77,11 +80,13 @@ def prepare_training_data(
     given = {name: value for name, value in overrides.items() if value is not None}
     training = from_plain(TrainingSettings, settings.training.model_dump() | given)
     results = training_results(settings, places)
+    versions = registry.list(settings.strategy.strategy_id)
     retention.clean(
         results,
         keep_runs=training.keep_runs,
-        live=retention.live_runs(registry.list(settings.strategy.strategy_id)),
+        live=retention.live_runs(versions),
         now=wall_clock.now(),
+        forget=partial(retention.release_pins, lake, versions),
     )
     with retention.in_use(results):
         prepared = preparation.prepare_training_data(
@@ -154,7 +159,7 @@ def evaluate_models(
             strategy=settings.strategy,
             training=run.training,
             results=results,
-            champion_onnx=_champion(registry, settings, results),
+            champion=_champion(registry, settings, results),
             threads=os.cpu_count() or 1,
         )
     return Evaluated(run, tuple(one.search for one in done), results.uri(judged.folder))
@@ -327,14 +332,18 @@ def chosen_instruments(settings: Settings, names: list[str] | None) -> list[Inst
     return [of_settings[name] for name in names]
 
 
-def _champion(registry: ModelRegistry, settings: Settings, results: Results) -> Path | None:
+def _champion(registry: ModelRegistry, settings: Settings, results: Results) -> ChampionFiles | None:
     try:
         champion = registry.get(settings.strategy.strategy_id, Alias.CHAMPION.value)
     except NotFound:
         return None
     folder = results.folder / "champions" / champion.semver
     folder.mkdir(parents=True, exist_ok=True)
-    return registry.fetch_artifact(champion, "model.onnx", folder)
+    onnx = registry.fetch_artifact(champion, "model.onnx", folder)
+    try:
+        return ChampionFiles(onnx, registry.fetch_artifact(champion, OUT_OF_SAMPLE_FILE, folder))
+    except NotFound:
+        return ChampionFiles(onnx)
 
 
 def _git_sha() -> str:

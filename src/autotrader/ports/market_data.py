@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from autotrader.domain.bars import Interval
@@ -12,6 +12,14 @@ from autotrader.domain.instruments import Venue
 
 if TYPE_CHECKING:
     import polars as pl
+
+# Of one page at most, where these make more than a day: what the largest answer of a venue holds.
+PAGE_BARS = 1000
+
+
+def longest_page(interval: Interval) -> timedelta:
+    """How far a page's window may reach from its start."""
+    return max(timedelta(days=1), PAGE_BARS * interval.delta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,8 @@ class RawPage:
     venue, instrument, interval
         What was asked for.
     start, end : datetime
-        Bar opens that the request covered: start inclusive, end exclusive, UTC.
+        Bar opens that the request covered: start inclusive, end exclusive, UTC; no further apart
+        than `longest_page`.
     payload : bytes
         The body exactly as received, uncompressed.
     media : str

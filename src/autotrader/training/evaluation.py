@@ -22,9 +22,9 @@ from autotrader.config.settings import StrategySettings, TrainingSettings
 from autotrader.domain.errors import BadData
 from autotrader.execution.arrays import Floats
 from autotrader.execution.strategy import COST_MULTIPLE, VOLATILITY_FEATURE, StrategyRules
-from autotrader.training.artifacts import content_key, exclusive, file_sha256, software
+from autotrader.training.artifacts import content_key, exclusive, software
 from autotrader.training.backtest import BacktestResult
-from autotrader.training.champion import ask_champion
+from autotrader.training.champion import ChampionFiles, ask_champion
 from autotrader.training.dataset import Dataset, PreparedData, open_dataset
 from autotrader.training.export import ModelFiles
 from autotrader.training.fitting import Recipe
@@ -37,6 +37,8 @@ from autotrader.training.folds import (
     rows_per_instant,
     run_fold,
 )
+from autotrader.training.gates import Window
+from autotrader.training.out_of_sample import OUT_OF_SAMPLE_FILE, OutOfSample, save_out_of_sample
 from autotrader.training.results import Results
 from autotrader.training.search import FamilySearch
 from autotrader.training.skill import Skill, measure_skill
@@ -64,7 +66,7 @@ class Evaluation:
     key : str
         Content hash of all that went into the model: its training key.
     folder : str
-        Holds `curves.npz` and the model's files.
+        Holds `curves.npz`, the model's files, and its forecasts by bar for its successor.
     family, parameters
         Of the recipe with the highest skill in the searches.
     first_ts, last_ts : datetime
@@ -89,6 +91,8 @@ class Evaluation:
     excess_standard_error : float or None
         Of net PnL minus the best baseline's, quote currency.
     has_champion : bool
+    champion_window : Window or None
+        That the champion was compared on.
     champion_statement : str
     """
 
@@ -111,6 +115,7 @@ class Evaluation:
     comparisons: Mapping[str, Mapping[str, float | None]]
     excess_standard_error: float | None
     has_champion: bool
+    champion_window: Window | None
     champion_statement: str
 
 
@@ -121,7 +126,7 @@ def evaluate_models(
     strategy: StrategySettings,
     training: TrainingSettings,
     results: Results,
-    champion_onnx: Path | None = None,
+    champion: ChampionFiles | None = None,
     threads: int = 1,
 ) -> Evaluation:
     """Judge the recipe with the highest skill of all searches over the evaluation window.
@@ -135,8 +140,8 @@ def evaluate_models(
         Costs and capital; windows and seed.
     results : Results
         The judgement becomes its `evaluation/<key>`.
-    champion_onnx : Path or None
-        None: there is no champion.
+    champion : ChampionFiles or None
+        None: there is none.
     threads : int
 
     Raises
@@ -151,8 +156,8 @@ def evaluate_models(
         recipe.seed, software(), training.lookback_days, training.fold_days, training.evaluation_days,
         strategy.horizon_minutes, strategy.round_trip_cost_bps,
     )  # fmt: skip
-    champion_digest = file_sha256(champion_onnx) if champion_onnx else None
-    name = f"evaluation/{content_key(training_key, champion_digest, strategy.allocated_capital)}"
+    digests = champion.digests() if champion else None
+    name = f"evaluation/{content_key('evaluation 2', training_key, digests, strategy.allocated_capital)}"
     with exclusive(results.folder / f"{name}.lock"):
         existing = results.stored(name, Evaluation)
         if existing is not None:
@@ -188,7 +193,7 @@ def evaluate_models(
                 recipe=recipe,
                 rules=rules,
                 training=training,
-                champion_onnx=champion_onnx,
+                champion=champion,
             )
             results.write(staging, evaluation)
     return results.read(name, Evaluation)
@@ -211,7 +216,7 @@ def _judge(
     recipe: Recipe,
     rules: StrategyRules,
     training: TrainingSettings,
-    champion_onnx: Path | None,
+    champion: ChampionFiles | None,
 ) -> Evaluation:
     own = Forecasts.joined([f for f, _ in forecasts])
     shuffled = Forecasts.joined([f for _, f in forecasts])
@@ -226,14 +231,17 @@ def _judge(
     lags = int(data.prepared.horizon / data.prepared.interval.delta)
     comparisons = {name: _difference(model, path, lags) for name, path in paths.items() if name != MODEL}
     curves = dict(paths)
-    champion_statement = "there is no champion yet"
-    if champion_onnx is not None:
-        champion = ask_champion(champion_onnx, data, rows)
-        champion_statement = champion.reason
-        if champion.forecasts is not None:
-            curves[CHAMPION] = _trade(data, champion.forecasts, rules)
-            challenger = own.after(np.isin(rows, champion.forecasts.rows))
+    champion_statement, champion_window = "there is no champion yet", None
+    if champion is not None:
+        asked = ask_champion(champion, data, rows)
+        champion_statement, champion_window = asked.reason, asked.window
+        if asked.window is not None:
+            curves[CHAMPION] = trade(
+                data, asked.rows, asked.score, entry_score=asked.entry_score, rules=rules
+            )
+            challenger = own.after(np.isin(rows, asked.rows))
             comparisons[CHAMPION] = _difference(_trade(data, challenger, rules), curves[CHAMPION], lags)
+    save_out_of_sample(OutOfSample.of(data, own), staging / OUT_OF_SAMPLE_FILE)
     _save_curves(staging / CURVES_FILE, curves, own, data)
 
     baselines = {name: paths[name] for name in (FLAT, BUY_AND_HOLD, SHUFFLED)}
@@ -268,7 +276,8 @@ def _judge(
         sharpe_standard_error=_known(sharpe_standard_error(model.net_returns, lags=lags) * annual),
         comparisons={name: to_plain(difference) for name, difference in comparisons.items()},
         excess_standard_error=_known(excess.standard_error * rules.capital),
-        has_champion=champion_onnx is not None,
+        has_champion=champion is not None,
+        champion_window=champion_window,
         champion_statement=champion_statement,
     )
 

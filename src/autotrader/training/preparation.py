@@ -37,6 +37,7 @@ from autotrader.training.dataset import (
     content_sha256,
 )
 from autotrader.training.results import Results
+from autotrader.training.retention import pin_owner
 
 if TYPE_CHECKING:
     import polars as pl
@@ -140,7 +141,7 @@ def freeze_window(
     if existing is not None:
         log.info("training data exists", key=key, rows=existing.rows)
         return existing
-    owner = f"training-{key}"
+    owner = pin_owner(key)
     bars.pin(versions["bars"], owner)
     features.pin(versions["features"], owner)
 

@@ -18,6 +18,7 @@ from autotrader.training.dataset import PreparedData, open_dataset
 from autotrader.training.evaluation import Evaluation
 from autotrader.training.export import compare_copies
 from autotrader.training.gates import Decision
+from autotrader.training.out_of_sample import OUT_OF_SAMPLE_FILE
 from autotrader.training.reference import make_reference
 from autotrader.training.validation import Validation
 
@@ -66,7 +67,8 @@ def register_model(
     A sound model that an enforced performance gate rejected is registered as `rejected`, so that
     people can look at it. One that is not sound is not registered at all. Just before, the files
     are compared with their digests and with each other once more. With the model goes its
-    reference, which live features and predictions will be compared with.
+    reference, which live features and predictions will be compared with, and what its folds forecast
+    out of sample, which its successor will be compared with.
 
     Parameters
     ----------
@@ -107,7 +109,11 @@ def register_model(
         candidate = _candidate(
             prepared, evaluation, validation, strategy, run_id=run_id, git_sha=git_sha, reason=reason
         )
-        version = registry.register(replace(candidate, attachments={REFERENCE_FILE: reference}), actor=actor)
+        attachments = {
+            REFERENCE_FILE: reference,
+            OUT_OF_SAMPLE_FILE: Path(evaluation.folder) / OUT_OF_SAMPLE_FILE,
+        }
+        version = registry.register(replace(candidate, attachments=attachments), actor=actor)
     tracker.finish(run_id)
     log.info("model registered", semver=version.semver, status=version.status.value)
     return Registration(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,8 @@ from pathlib import Path
 import structlog
 
 from autotrader.command import to_plain
+from autotrader.data import pins
+from autotrader.data.lake import Lake
 from autotrader.data.places import ObjectPath, delete_folder, folders_in, local_path, write_whole
 from autotrader.files import storage_errors
 from autotrader.plain import from_plain
@@ -31,7 +33,8 @@ from autotrader.training.results import LIST_FILE, RESULT_FILE, Results
 log = structlog.get_logger(__name__)
 
 RUNS = "runs"
-RESULTS = ("dataset", "trials", "search", "folds", "evaluation", "validation", "champions", "backtests")
+DATASETS = "dataset"
+RESULTS = (DATASETS, "trials", "search", "folds", "evaluation", "validation", "champions", "backtests")
 
 # Beyond any run: training_pipeline's deadline is 6 hours, and it is tried twice.
 GRACE = timedelta(days=2)
@@ -83,12 +86,48 @@ def record_run(results: Results, run_id: str, names: Iterable[str], *, finished_
     write_whole(_record(results.place, run_id) / RESULT_FILE, content)
 
 
+def _is_live(version: ModelVersion) -> bool:
+    return bool(version.aliases) or version.status in _LIVE
+
+
 def live_runs(versions: Iterable[ModelVersion]) -> frozenset[str]:
     """Tracking runs of versions that serve, are being rolled out, or may be returned to."""
-    return frozenset(v.run_id for v in versions if v.aliases or v.status in _LIVE)
+    return frozenset(v.run_id for v in versions if _is_live(v))
 
 
-def clean(results: Results, *, keep_runs: int, live: Collection[str], now: datetime) -> tuple[str, ...]:
+def pin_owner(key: str) -> str:
+    """For whom the table versions are pinned that a training set was read from."""
+    return f"training-{key}"
+
+
+def release_pins(lake: Lake, versions: Iterable[ModelVersion], key: str) -> None:
+    """Leave to vacuum what only that training set needed of the lake.
+
+    Parameters
+    ----------
+    lake : Lake
+    versions : iterable of ModelVersion
+        A table version that a live one of these names stays pinned, by another owner if there is one.
+    key : str
+        Of the training set.
+    """
+    named = [json.loads(v.tags.get("data_versions", "{}")) for v in versions if _is_live(v)]
+    for table in lake.names():
+        kind = table if table == "bars" else "features"
+        needed = {one.get(kind) for one in named}
+        for version, owners in pins.pinned(lake.root / table).items():
+            if pin_owner(key) in owners and (version not in needed or len(owners) > 1):
+                pins.unpin(lake.root / table, pin_owner(key))
+
+
+def clean(
+    results: Results,
+    *,
+    keep_runs: int,
+    live: Collection[str],
+    now: datetime,
+    forget: Callable[[str], None] = lambda _: None,
+) -> tuple[str, ...]:
     """Delete what no run needs that counts.
 
     Killed at any instant it leaves only whole results, and what it began the next cleaning ends.
@@ -102,6 +141,9 @@ def clean(results: Results, *, keep_runs: int, live: Collection[str], now: datet
         Runs whose results stay whatever their age.
     now : datetime
         Wall time, UTC.
+    forget : callable
+        Told the key of each training set that goes, when nobody finds it any more; told again where
+        its deletion was cut off.
 
     Returns
     -------
@@ -111,7 +153,7 @@ def clean(results: Results, *, keep_runs: int, live: Collection[str], now: datet
     with _cleaning(results.folder) as is_free:
         if not is_free:
             return ()
-        gone = _clean(results.place, keep_runs=keep_runs, live=live, now=now)
+        gone = _clean(results.place, keep_runs=keep_runs, live=live, now=now, forget=forget)
     if results.is_shared:
         clean_copies(results, now=now)
     return gone
@@ -121,7 +163,7 @@ def clean_copies(results: Results, *, now: datetime) -> None:
     """Delete this machine's copies of shared results that no step used lately."""
     with _cleaning(results.folder) as is_free:
         if is_free and results.is_shared:
-            _clean(results.folder, keep_runs=0, live=(), now=now)
+            _clean(results.folder, keep_runs=0, live=(), now=now, forget=lambda _: None)
 
 
 @contextlib.contextmanager
@@ -138,18 +180,25 @@ def _cleaning(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def _clean(place: Place, *, keep_runs: int, live: Collection[str], now: datetime) -> tuple[str, ...]:
+def _clean(
+    place: Place, *, keep_runs: int, live: Collection[str], now: datetime, forget: Callable[[str], None]
+) -> tuple[str, ...]:
     runs = sorted(_records(place), key=lambda r: r.finished_at, reverse=True)
     kept = [run for number, run in enumerate(runs) if number < keep_runs or run.run_id in live]
     needed = {folder for run in kept for folder in run.folders}
     gone = []
     for kind in RESULTS:
-        for folder in folders_in(place / kind):
+        folders = folders_in(place / kind)
+        published = {folder.name for folder in folders}
+        for folder in folders:
             name = f"{kind}/{folder.name}"
             # A local one with a dot is of a cleaning or a step that was killed: none is at work.
             if not folder.name.startswith(".") and (name in needed or now - _last_used(folder) < GRACE):
                 continue
-            _expire(folder)
+            left, key = _unpublish(folder), _key_of(folder.name)
+            if kind == DATASETS and (key == folder.name or key not in published):
+                forget(key)
+            _delete(left, key)
             if not folder.name.startswith("."):
                 gone.append(name)
     for run in runs:
@@ -166,17 +215,29 @@ def _records(place: Place) -> Iterator[RunRecord]:
             yield from_plain(RunRecord, json.loads((folder / RESULT_FILE).read_bytes()))
 
 
-def _expire(folder: Place) -> None:
-    """Delete a result, so that what is left of it after a kill is none."""
+def _unpublish(folder: Place) -> Place:
+    """See that what is left of a result after a kill is none; returns where it is."""
     if isinstance(folder, ObjectPath):
-        keys = [found.key for found in folder.bucket.below(folder.prefix)]
-        folder.bucket.delete([key for key in keys if key.endswith(f"/{LIST_FILE}")])
-        folder.bucket.delete(keys)
-        return
+        folder.bucket.delete(
+            found.key for found in folder.bucket.below(folder.prefix) if found.key.endswith(f"/{LIST_FILE}")
+        )
+        return folder
     path = local_path(folder)
-    expired = path if path.name.startswith(".") else path.rename(path.with_name(f"{_EXPIRED}{path.name}"))
-    shutil.rmtree(expired)
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    return path if path.name.startswith(".") else path.rename(path.with_name(f"{_EXPIRED}{path.name}"))
+
+
+def _delete(left: Place, key: str) -> None:
+    if isinstance(left, ObjectPath):
+        delete_folder(left)
+        return
+    path = local_path(left)
+    shutil.rmtree(path)
+    path.with_name(f"{key}.lock").unlink(missing_ok=True)
+
+
+def _key_of(name: str) -> str:
+    """Of a folder: `<key>`, or `.expired-<key>` or `.<key>.<random>` where a kill left it."""
+    return name.removeprefix(_EXPIRED).removeprefix(".").partition(".")[0]
 
 
 def _record(place: Place, run_id: str) -> Place:

@@ -199,6 +199,7 @@ def _evidence(evaluation: Evaluation, luck: Luck, integrity: Integrity, *, capit
             name: Difference(_number(d["value"]), _number(d["standard_error"]))
             for name, d in evaluation.comparisons.items()
         },
+        champion_window=evaluation.champion_window,
         leaks=integrity.leaks,
         schema_mismatches=integrity.schema_mismatches,
         parity_difference=integrity.parity_difference,

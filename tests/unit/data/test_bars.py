@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -210,6 +211,38 @@ def test_taking_back_moves_rows_to_history_and_putting_back_restores_them_exactl
     assert bars.put_back(HOLD) == 10
     assert bars.put_back(HOLD) == 0
     assert_frame_equal(bars.read([BTC], interval=M1), before)
+
+
+def test_putting_back_leaves_out_what_another_hold_forbids_and_that_hold_brings_it_back(
+    bars: BarStore, holds: InMemoryHolds
+) -> None:
+    bars.upsert([stored_bars(), stored_bars("ETHUSDT")], commit_key="a")
+    before = bars.read([BTC, ETH], interval=M1)
+    of_all = replace(HOLD, id="h2", instrument=None, start=START + 15 * MINUTE, end=START + 30 * MINUTE)
+    for hold, taken in ((HOLD, 10), (of_all, 10 + 15)):
+        holds.place(hold)
+        assert bars.take_back(hold, superseded_at=ROLLED_BACK) == taken
+    assert bars.put_back(HOLD, dry_run=True) == 5
+    assert bars.put_back(HOLD) == 5
+    holds.release("h1", actor="ops", at=LATER)
+    assert_frame_equal(bars.read([BTC], interval=M1), stored_bars().remove(_inside(of_all)))
+    assert bars.put_back(HOLD) == 0
+    assert bars.put_back(of_all) == 15 + 15
+    assert_frame_equal(bars.read([BTC, ETH], interval=M1), before)
+
+
+def _inside(hold: Hold) -> pl.Expr:
+    return pl.col("ts").is_between(hold.start, hold.end, "left")
+
+
+def test_a_hold_that_is_placed_while_rows_are_put_back_keeps_its_own(tmp_path: Path) -> None:
+    stores = [BarStore(Lake(str(tmp_path)), InMemoryHolds())]
+    stores[0].upsert([stored_bars()], commit_key="a")
+    ends = replace(HOLD, id="h2", start=START + 5 * MINUTE, end=START + 15 * MINUTE)
+    assert stores[0].take_back(ends, superseded_at=ROLLED_BACK) == 10
+    bars = BarStore(Lake(str(tmp_path)), HoldsThatChange(stores))
+    assert bars.put_back(ends) == 5
+    assert_frame_equal(bars.read([BTC], interval=M1), stored_bars().remove(_inside(HOLD)))
 
 
 def test_a_rerun_of_the_load_does_not_bring_held_rows_back(bars: BarStore, holds: InMemoryHolds) -> None:

@@ -16,6 +16,7 @@ from autotrader.data.bars import BarStore
 from autotrader.data.delta_log import DeltaLog
 from autotrader.data.lake import Lake
 from autotrader.data.schemas import KEY
+from autotrader.ports.holds import Hold
 from tests.fakes.holds import InMemoryHolds
 from tests.unit.data.frames import FETCHED, MINUTE, START, stored_bars
 from tests.unit.data.kills import finished, finished_in_all, folders_and_lines, killed_after, killed_at_lines
@@ -144,6 +145,35 @@ def test_stopped_at_any_commit_and_run_again_the_tables_are_the_same(
     load_and_restate(tmp_path)
     assert_same_tables(tmp_path, reference)
     assert store(tmp_path).bars.damaged() == {}
+
+
+@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_undoing_beside_another_hold_is_whole_however_often_it_is_begun(
+    tmp_path: Path, number: int, made: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = InMemoryHolds()
+    bars = BarStore(Lake(str(tmp_path)), holds)
+    bars.upsert([stored_bars()], commit_key="first")
+    first, second = (
+        Hold(name, None, START, START + minutes * MINUTE, "bad", "ops", placed_at=FIRST)
+        for name, minutes in (("h1", 20), ("h2", 10))
+    )
+    for hold in (first, second):
+        holds.place(hold)
+        bars.take_back(hold, superseded_at=SECOND)
+    stopping = StoppingLog(number, made=made)
+    monkeypatch.setattr(
+        DeltaLog, "commit", lambda log, *args, **kwargs: stopping.commit(log, *args, **kwargs)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        bars.put_back(first)
+    monkeypatch.undo()
+    bars.put_back(first)
+    holds.release("h1", actor="ops", at=SECOND)
+    assert_frame_equal(bars.bars.read(), stored_bars()[10:])
+    assert bars.put_back(second) == 10
+    assert_frame_equal(bars.bars.read(), stored_bars())
 
 
 @pytest.mark.integration

@@ -15,6 +15,7 @@ from autotrader.data.lake import Lake
 from autotrader.data.schemas import BAR_VALUES, KEY
 from autotrader.domain.bars import Interval
 from autotrader.domain.instruments import InstrumentId, Venue
+from autotrader.ports.holds import Hold
 from tests.fakes.holds import InMemoryHolds
 from tests.unit.data.frames import FETCHED, LATENCY, MINUTE, START, stored_bars
 
@@ -85,6 +86,32 @@ def test_history_and_bars_together_hold_every_value_that_ever_stood(asked: list[
     seen = pl.concat(loads).select(*KEY, *BAR_VALUES, "ingested_at").sort("ts", "ingested_at")
     assert_frame_equal(kept.select(seen.columns).sort("ts", "ingested_at"), seen)
     assert not bars.read([BTC], interval=M1).select(KEY).is_duplicated().any()
+
+
+@quick
+@given(st.lists(windows, min_size=2, max_size=4), st.randoms(use_true_random=False))
+def test_a_bar_stands_as_it_was_unless_a_hold_in_force_covers_it(
+    held: list[tuple[int, int]], random: object
+) -> None:
+    holds = InMemoryHolds()
+    bars = BarStore(Lake(tempfile.mkdtemp()), holds)
+    rows = stored_bars(minutes=45)
+    bars.upsert([rows], commit_key="all")
+    placed = [
+        Hold(f"h{n}", BTC, START + begin * MINUTE, START + (begin + minutes) * MINUTE, "", "", arrival(n))
+        for n, (begin, minutes) in enumerate(held)
+    ]
+    for hold in random.choices(placed, k=3 * len(placed)):
+        if hold in holds.in_force():
+            bars.put_back(hold)
+            holds.release(hold.id, actor="", at=arrival(99))
+        else:
+            holds.place(hold)
+            bars.take_back(hold, superseded_at=arrival(50))
+        free = rows
+        for other in holds.in_force():
+            free = free.remove(pl.col("ts").is_between(other.start, other.end, "left"))
+        assert_frame_equal(bars.read([BTC], interval=M1), free)
 
 
 @quick

@@ -209,6 +209,17 @@ def test_all_instruments_are_taken_back_when_none_is_named(desk: Desk, said: Sai
     assert desk.bars.bars.count() == 0
 
 
+def test_an_undoing_names_the_holds_that_keep_bars_out_still(desk: Desk, said: Said) -> None:
+    named = []
+    for words in (["--instrument", "BTCUSDT"], []):
+        assert command.run(rollback, [*WHO, *DAY, *words, "--json"]) == 0
+        named.append(said()["hold_id"])
+    for undone, (rows, others) in zip(named, ((0, [named[1]]), (2880, [])), strict=True):
+        assert command.run(rollback, [*WHO, "--undo", undone, "--json"]) == 0
+        told = said()
+        assert (told["rows"], told["still_held_by"]) == (rows, others)
+
+
 def test_a_registry_that_is_away_does_not_stop_a_rollback(desk: Desk, said: Said) -> None:
     desk.registry.reachable = False
     assert command.run(rollback, [*WHO, *DAY, "--json"]) == 0

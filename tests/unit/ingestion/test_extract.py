@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -15,28 +14,12 @@ from autotrader.domain.instruments import Venue
 from autotrader.ingestion.extract import VenueExtract, extract
 from autotrader.ingestion.staging import StagedPages, folder_of
 from autotrader.ingestion.windows import Assignment
-from autotrader.ports.market_data import MarketDataSource, RawPage
-from tests.fakes.market_data import InMemorySource
+from autotrader.ports.market_data import MarketDataSource
+from tests.fakes.market_data import FailingSource
 from tests.unit.data.trouble import in_trouble
 from tests.unit.ingestion.market import END, START, Platform, assignment, market
 
 BOTH = (assignment(), assignment("ETHUSDT"))
-
-
-class FailingSource(InMemorySource):
-    """Fails for some instruments, each after its number of pages."""
-
-    fails: dict[str, tuple[int, Exception]]
-
-    async def pages(
-        self, instrument: str, interval: Interval, start: datetime, end: datetime
-    ) -> AsyncIterator[RawPage]:
-        left, error = self.fails.get(instrument, (1000, None))
-        async for page in super().pages(instrument, interval, start, end):
-            if left == 0:
-                raise error
-            left -= 1
-            yield page
 
 
 def run(platform: Platform, *assignments: Assignment, fails: dict | None = None) -> VenueExtract:
@@ -93,6 +76,7 @@ def test_an_instrument_that_fails_does_not_stop_the_others(platform: Platform, e
     done = run(platform, *BOTH, fails={"BTCUSDT": (1, error)})
     assert list(done.failures) == ["BTCUSDT"]
     assert str(error) in done.failures["BTCUSDT"]
+    assert done.may_come is isinstance(error, Unreachable)
     assert len(staged(platform, BOTH[0])) == 1
     assert len(staged(platform, BOTH[1])) == 4
 
@@ -100,6 +84,11 @@ def test_an_instrument_that_fails_does_not_stop_the_others(platform: Platform, e
 def test_when_none_is_complete_the_first_reason_is_raised(platform: Platform) -> None:
     with pytest.raises(Rejected, match="no"):
         run(platform, *BOTH, fails={"BTCUSDT": (0, Rejected("no")), "ETHUSDT": (0, Rejected("no"))})
+
+
+def test_when_none_is_complete_and_one_may_come_it_is_worth_another_try(platform: Platform) -> None:
+    with pytest.raises(Unreachable, match="gone"):
+        run(platform, *BOTH, fails={"BTCUSDT": (0, Rejected("no")), "ETHUSDT": (0, Unreachable("gone"))})
 
 
 def test_a_venue_that_delivers_nothing_fails_loudly(platform: Platform) -> None:

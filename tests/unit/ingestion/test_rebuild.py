@@ -91,7 +91,8 @@ def test_a_rollback_and_its_undoing_are_lived_through_again(platform: Platform, 
     ends = Hold(
         "ends", None, START + timedelta(hours=3), START + timedelta(hours=4), "?", "ops", datetime.now(UTC)
     )
-    for hold in (stays, ends):
+    beside = Hold("beside", BTC, ends.start + timedelta(minutes=30), END, "?", "ops", datetime.now(UTC))
+    for hold in (stays, ends, beside):
         platform.holds.place(hold)
         platform.store.take_back(hold, superseded_at=superseded_at(hold, clock))
     platform.bars = {s: dirty(b, bump=2.0) for s, b in market().items()}
@@ -100,6 +101,23 @@ def test_a_rollback_and_its_undoing_are_lived_through_again(platform: Platform, 
     platform.holds.release("ends", actor="ops", at=datetime.now(UTC))
     platform.ingest(assignment(), assignment("ETHUSDT"), run="5")
     assert platform.store.bars.read(instruments=["BTCUSDT"], start=window[0], end=window[1]).is_empty()
+    assert_equal_tables(rebuilt(platform, tmp_path / "again"), platform)
+
+
+def test_holds_after_the_last_page_are_lived_through_in_their_order(
+    platform: Platform, tmp_path: Path
+) -> None:
+    live_through(platform)
+    ends, stays = (
+        Hold(name, BTC, START + timedelta(minutes=minute), END, "?", "ops", datetime.now(UTC))
+        for name, minute in (("ends", 30), ("stays", 60))
+    )
+    for hold in (ends, stays):
+        platform.holds.place(hold)
+        platform.store.take_back(hold, superseded_at=superseded_at(hold, LiveMarketClock()))
+    platform.store.put_back(ends)
+    platform.holds.release("ends", actor="ops", at=datetime.now(UTC))
+    assert platform.store.bars.read(instruments=["BTCUSDT"], start=stays.start).is_empty()
     assert_equal_tables(rebuilt(platform, tmp_path / "again"), platform)
 
 

@@ -20,6 +20,7 @@ from autotrader.ingestion.commit import commit_bars
 from autotrader.ingestion.extract import extract
 from autotrader.ingestion.staging import StagedPages, folder_of
 from autotrader.ingestion.validate import validate_archived
+from autotrader.ports.holds import Hold
 from tests.fakes.market_data import decode_page
 from tests.unit.ingestion.market import END, LATENCY, NOW, START, Platform, assignment, market
 
@@ -154,6 +155,18 @@ def test_reprocessing_a_day_from_the_archive_changes_nothing(platform: Platform)
         reprocess(platform)
     for name, rows in platform.tables().items():
         assert_frame_equal(rows, before[name])
+
+
+def test_reprocessing_after_a_hold_stores_the_rows_that_it_kept_out_before(platform: Platform) -> None:
+    extract(platform.sources, platform.decoders, [assignment()], staging=platform.staging)
+    archive_staged(platform.archive, assignment(), staging=platform.staging)
+    hold = Hold("h", BTC, START + timedelta(hours=2), START + timedelta(hours=4), "?", "ops", placed_at=NOW)
+    platform.holds.place(hold)
+    kept_out = reprocess(platform)
+    assert (kept_out.inserted, kept_out.held) == (240, 120)
+    platform.holds.release("h", actor="ops", at=NOW)
+    assert reprocess(platform).inserted == 120
+    assert reprocess(platform).inserted == 0
 
 
 def test_reprocessing_with_a_decoder_that_was_put_right_restates(platform: Platform) -> None:

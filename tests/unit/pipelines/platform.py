@@ -21,10 +21,12 @@ from autotrader.data.lake import Lake
 from autotrader.domain.instruments import Venue
 from autotrader.features.store.store import FeatureStore
 from autotrader.pipelines import data_steps, feature_steps
+from autotrader.ports.clock import MarketClock
 from autotrader.ports.market_data import MarketDataSource, PageDecoder
 from autotrader.ports.places import Places
+from tests.fakes.clocks import LiveAt
 from tests.fakes.holds import InMemoryHolds
-from tests.fakes.market_data import InMemorySource, decode_page, made_bars
+from tests.fakes.market_data import FailingSource, decode_page, made_bars
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 Plain = Any
@@ -43,7 +45,9 @@ class Platform:
     settings: Settings
     bars: dict[Venue, dict[str, pl.DataFrame]]
     now: datetime = NOW
+    live: bool = False
     down: set[Venue] = field(default_factory=set)
+    fails: dict[str, tuple[int, Exception]] = field(default_factory=dict)
     holds: InMemoryHolds = field(default_factory=InMemoryHolds)
     asked: list[Venue] = field(default_factory=list)
 
@@ -67,8 +71,8 @@ class Platform:
         return FileArchive(self.places(self.settings.archive_uri))
 
     @property
-    def clock(self) -> StandingMarketClock:
-        return StandingMarketClock(self.now)
+    def clock(self) -> MarketClock:
+        return LiveAt(self.now) if self.live else StandingMarketClock(self.now)
 
     @property
     def store(self) -> BarStore:
@@ -81,7 +85,9 @@ class Platform:
     def sources(self, venue: Venue) -> MarketDataSource:
         self.asked.append(venue)
         reachable = venue not in self.down
-        return InMemorySource(venue, self.bars.get(venue, {}), self.clock, reachable=reachable)
+        source = FailingSource(venue, self.bars.get(venue, {}), self.clock, reachable=reachable)
+        source.fails = self.fails
+        return source
 
     def decoders(self, _: Venue) -> PageDecoder:
         return decode_page

@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 
 from autotrader.config.settings import Settings
-from autotrader.domain.errors import AutotraderError, BadData, ConfigurationError, NotFound, Unreachable
+from autotrader.domain.errors import (
+    AutotraderError,
+    BadData,
+    ConfigurationError,
+    NotFound,
+    Rejected,
+    Unreachable,
+)
 from autotrader.domain.instruments import Venue
 from autotrader.pipelines.data_steps import left_out_of
+from autotrader.pipelines.params import DATA_RETRIES
 from autotrader.pipelines.values import staging_of
 from tests.unit.data.trouble import TROUBLES, in_trouble
 from tests.unit.pipelines.platform import NOW, Platform, bars_of
@@ -136,12 +144,45 @@ def test_an_instrument_that_fails_leaves_the_others_staged_and_a_retry_goes_on(h
     platform = Platform.at(home, *many(65))
     work = next(work for work in platform.plan() if len(work["assignments"]) == 2)
     lost = work["assignments"][1]["instrument"]
-    bars = platform.bars[Venue.BINANCE].pop(lost)
-    with pytest.raises(Unreachable, match=rf"binance did not deliver everything: {lost}: NotFound"):
+    platform.fails = {lost: (2, Unreachable("gone"))}
+    with pytest.raises(Unreachable, match=rf"binance did not deliver everything: {lost}: Unreachable: gone"):
         platform.extract(work)
-    platform.bars[Venue.BINANCE][lost] = bars
+    platform.fails = {}
     archived = platform.archive_pages(platform.extract(work))
     assert [one["pages"] for one in archived["archived"]] == [6, 6]
+
+
+def test_an_instrument_that_the_gateway_refuses_keeps_none_of_the_others_back(home: Path) -> None:
+    platform = three_venues(home)
+    platform.fails = {"MSFT": (0, Rejected("no permission"))}
+    planned = platform.plan(venues=["ibkr"])
+    validated = platform.validated(planned)
+    loaded = platform.load([platform.transform(work) for work in platform.commit(validated)])
+    assert stored_of(platform) == {"AAPL"}
+    assert {entry.key.split("/")[2] for entry in platform.archive.entries()} == {"AAPL"}
+    assert loaded["inserted"] == platform.store.bars.count() > 0
+    with pytest.raises(BadData, match=r"ibkr:MSFT did not come whole: Rejected: no permission"):
+        platform.health(planned, validated, loaded)
+
+
+def test_one_that_might_come_is_tried_as_often_as_the_task_and_then_left_out(home: Path) -> None:
+    platform = three_venues(home)
+    platform.fails = {"MSFT": (1, Unreachable("no answer"))}
+    planned = platform.plan(venues=["ibkr"])
+    for _ in range(DATA_RETRIES):
+        with pytest.raises(Unreachable, match="ibkr did not deliver everything: MSFT: Unreachable"):
+            platform.extract(planned[0])
+        platform.fails = {"MSFT": (0, Unreachable("no answer"))}
+    validated = platform.validated(planned)
+    loaded = platform.load([platform.transform(work) for work in platform.commit(validated)])
+    assert stored_of(platform) == {"AAPL", "MSFT"}  # of the latter the page that came
+    assert loaded["inserted"] == platform.store.bars.count()
+    with pytest.raises(BadData, match=r"ibkr:MSFT did not come whole: Unreachable: no answer"):
+        platform.health(planned, validated, loaded)
+
+
+def stored_of(platform: Platform) -> set[str]:
+    return set(platform.store.bars.read(columns=["instrument"])["instrument"])
 
 
 def test_a_corrupt_archive_file_is_bad_data_that_names_it(platform: Platform) -> None:

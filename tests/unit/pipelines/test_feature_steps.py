@@ -6,12 +6,15 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from autotrader.data.lake import LakeTable
 from autotrader.domain.errors import AutotraderError, BadData, NotFound
-from autotrader.domain.instruments import Venue
+from autotrader.domain.instruments import InstrumentId, Venue
+from autotrader.features.store import derivation
 from autotrader.pipelines.values import staging_of
 from autotrader.ports.holds import Hold
 from tests.unit.data.trouble import TROUBLES, in_trouble
@@ -119,6 +122,30 @@ def test_features_of_bars_that_were_taken_back_go_with_them(home: Path) -> None:
     assert platform.features.rows.count() == platform.store.bars.count() == 96 * 60
 
 
+def test_a_rollback_that_is_repeated_after_its_undoing_changes_the_features_again(home: Path) -> None:
+    platform = Platform.at(home, "BTCUSDT", ingestion={"initial_days": 4})
+    platform.bars = {Venue.BINANCE: bars_of(Venue.BINANCE, "BTCUSDT", hours=96)}
+    platform.run("first")
+    names = ["ts", *platform.features.feature_set.names]
+    whole = platform.features.rows.read().select(names)
+    begin = NOW - timedelta(days=3)
+    hold = Hold("h", None, begin, begin + timedelta(days=1), "wrong", "me", NOW)
+
+    def without(run_key: str) -> pl.DataFrame:
+        platform.holds.place(hold)
+        platform.store.take_back(hold, superseded_at=NOW)
+        platform.run(run_key)
+        return platform.features.rows.read().select(names)
+
+    rolled_back = without("one")
+    platform.store.put_back(hold)
+    platform.holds.release("h", actor="me", at=NOW)
+    platform.run("two")
+    assert platform.features.rows.read().select(names).equals(whole)
+    assert not rolled_back.equals(whole.filter(pl.col("ts").dt.date() != begin.date()))
+    assert without("three").equals(rolled_back)
+
+
 def test_stale_features_are_part_of_the_last_word(platform: Platform) -> None:
     planned = platform.plan()
     validated = platform.validated(planned)
@@ -128,6 +155,27 @@ def test_stale_features_are_part_of_the_last_word(platform: Platform) -> None:
     platform.store.take_back(hold, superseded_at=NOW)
     health = platform.health(planned, validated, loaded)
     assert health["severity"] == "warning"
+    assert {f["check"] for f in health["findings"]} == {"stale_features"}
+
+
+def test_the_last_word_reads_only_bars_that_changed_since_their_features_were_stored(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = platform.plan()
+    validated = platform.validated(planned)
+    loaded = platform.load([platform.transform(work) for work in platform.commit(validated)])
+    read: list[str] = []
+    by_day = derivation.bars_by_day
+
+    def bars_by_day(bars: LakeTable, instrument: InstrumentId, **more: Any) -> pl.DataFrame:
+        read.append(instrument.symbol)
+        return by_day(bars, instrument, **more)
+
+    monkeypatch.setattr(derivation, "bars_by_day", bars_by_day)
+    restate(platform, minute=3000)
+    platform.commit(platform.validated(platform.plan("other")), "other")
+    health = platform.health(planned, validated, loaded)
+    assert read == ["BTCUSDT"]
     assert {f["check"] for f in health["findings"]} == {"stale_features"}
 
 
@@ -170,7 +218,8 @@ def test_staged_features_that_are_gone_are_not_found_by_their_name(platform: Pla
 
 
 def test_nothing_to_load_is_no_commit(platform: Platform) -> None:
-    assert platform.load([]) == {"version": None, "inserted": 0, "replaced": 0, "unchanged": 0, "removed": 0}
+    nothing = {"inserted": 0, "replaced": 0, "unchanged": 0, "removed": 0, "bar_files": {}}
+    assert platform.load([]) == {"version": None, **nothing}
 
 
 def test_an_instrument_that_was_not_loaded_is_critical_and_named(platform: Platform) -> None:
@@ -188,3 +237,13 @@ def test_features_that_were_not_stored_are_critical(platform: Platform) -> None:
     platform.commit(validated)
     with pytest.raises(BadData, match="no features were stored: see the tasks before"):
         platform.health(planned, validated, None)
+
+
+def test_a_day_of_old_is_loaded_at_any_hour(platform: Platform) -> None:
+    """Its run ends well between two data runs; one that was to load until now, and has not, does not."""
+    platform.live = True
+    platform.run("nightly")
+    platform.now += timedelta(hours=10)  # nothing new comes: the venue's bars end at NOW
+    platform.run("again", mode="reprocess", date=f"{NOW - timedelta(days=1):%Y-%m-%d}")
+    with pytest.raises(BadData, match="600 minutes behind the market"):
+        platform.run("until now")

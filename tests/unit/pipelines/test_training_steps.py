@@ -22,6 +22,8 @@ from autotrader.ports.clock import WallClock
 from autotrader.ports.places import Places
 from autotrader.ports.registry import Alias
 from autotrader.training import retention
+from autotrader.training.evaluation import Evaluation
+from autotrader.training.out_of_sample import OUT_OF_SAMPLE_FILE
 from autotrader.training.results import Results
 from autotrader.training.studies import LocalStudies
 from tests.fakes.deployment import InMemoryDeploymentRecords
@@ -217,6 +219,28 @@ def test_a_run_learns_the_labels_that_are_set_and_promotes_only_where_it_may(pla
     assert version.tags["labels"] == "triple_barrier, profit 1.0, stop 1.0, volatility of 20 bars"
 
 
+def test_the_champion_is_compared_on_the_whole_window_by_what_was_registered_with_it(
+    platform: Platform,
+) -> None:
+    (work,) = platform.prepare()
+    platform.register(platform.validate(platform.evaluate([platform.train(work)])))
+    platform.registry.set_alias(MODEL, Alias.CHAMPION, "v1.0.0", reason="live", actor="test")
+    (work,) = platform.prepare(evaluation_days=4)
+    searched = platform.train(work)
+
+    def judged() -> Evaluation:
+        results = training_steps.training_results(platform.settings, platform.places)
+        return results.read(results.name(platform.evaluate([searched])["evaluation"]), Evaluation)
+
+    whole = judged()
+    assert whole.champion_window is not None
+    assert whole.champion_window.days == pytest.approx(whole.days, abs=0.2)
+    assert f"{whole.skill.rows} as its folds forecast them when it was judged" in whole.champion_statement
+    del platform.registry.artifacts[MODEL, "v1.0.0", OUT_OF_SAMPLE_FILE]
+    alone = judged()
+    assert "were not registered with it" in alone.champion_statement
+
+
 def aged(work: Path, days: int) -> None:
     """As if nothing in the training folder had been used for so long."""
     then = time.time() - days * 86_400
@@ -235,6 +259,9 @@ def test_each_run_deletes_what_no_run_needs_and_goes_on_from_what_is_left(platfo
     aged(folder, days=3)
     assert platform.prepare() == [work]
     assert not Path(abandoned["run"]["prepared"]).exists()
+    tables = [platform.lake.open(name) for name in platform.lake.names()]
+    owners = {owner for table in tables for several in table.pinned().values() for owner in several}
+    assert owners == {f"training-{Path(work['run']['prepared']).name}"}
     for kept in (work["run"]["prepared"], searched["search"], registered["validation"]):
         assert Path(kept, "result.json").exists()
     assert platform.train(work) == searched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,25 +12,28 @@ import pytest
 
 from autotrader.command import to_plain
 from autotrader.config.settings import Environment
+from autotrader.domain.errors import BadData
 from autotrader.execution.strategy import StrategyRules, score_of
 from autotrader.features.definitions import BALANCED
 from autotrader.plain import from_plain
 from autotrader.registry.onnx_model import OnnxModel
+from autotrader.training.champion import ChampionFiles, ask_champion
 from autotrader.training.dataset import open_dataset
 from autotrader.training.evaluation import CURVES_FILE, Evaluation
 from autotrader.training.export import ModelFiles, export_model
 from autotrader.training.folds import read_forecasts
-from autotrader.training.gates import Decision, Kind, Outcome
+from autotrader.training.gates import Decision, GateResult, Kind, Outcome, rules
+from autotrader.training.out_of_sample import OUT_OF_SAMPLE_FILE, load_out_of_sample
 from autotrader.training.search import FamilySearch
 from autotrader.training.strategy import choose_entry_score, hold, trade
 from autotrader.training.windows import evaluation_folds
-from tests.fakes.small_market import STRATEGY
+from tests.fakes.small_market import INSTRUMENTS, NOW, STRATEGY, Stores, market
 from tests.fakes.training_run import TRAINING, TrainingRun
 
 RULES = StrategyRules.of(STRATEGY)
 
 
-def champion_trained_until(run: TrainingRun, until: datetime, folder: Path) -> Path:
+def champion_trained_until(run: TrainingRun, until: datetime, folder: Path, **more: str) -> Path:
     """The run's own model, said to have learnt until then."""
     from autotrader.training.classifiers import load_native
 
@@ -41,7 +45,7 @@ def champion_trained_until(run: TrainingRun, until: datetime, folder: Path) -> P
         calibration,
         folder,
         feature_names=run.prepare().feature_names,
-        metadata={"known_until": until.isoformat(), "entry_score": "0.1"},
+        metadata={"known_until": until.isoformat(), "entry_score": "0.1"} | more,
     )
     return Path(made.onnx_path)
 
@@ -178,8 +182,10 @@ def test_an_evaluation_cut_short_goes_on_and_comes_to_the_same(
 def test_a_champion_is_compared_on_what_it_had_not_seen(signal: TrainingRun, tmp_path: Path) -> None:
     until = signal.evaluate().folds[0].test_end
     path = champion_trained_until(signal, until, tmp_path)
-    evaluation = signal.evaluate(path)
+    evaluation = signal.evaluate(ChampionFiles(path))
     assert evaluation.has_champion
+    assert evaluation.champion_window is not None
+    assert evaluation.champion_window.days == pytest.approx(evaluation.days * 2 / 3, abs=1)
     assert f"those after {until:%Y-%m-%d %H:%M}" in evaluation.champion_statement
     assert evaluation.comparisons["champion"]["value"] is not None
     with np.load(Path(evaluation.folder) / CURVES_FILE) as curves:
@@ -189,12 +195,113 @@ def test_a_champion_is_compared_on_what_it_had_not_seen(signal: TrainingRun, tmp
 
 def test_a_champion_that_has_seen_everything_is_not_compared(signal: TrainingRun, tmp_path: Path) -> None:
     path = champion_trained_until(signal, signal.evaluate().last_ts + timedelta(days=1), tmp_path)
-    evaluation = signal.evaluate(path)
+    evaluation = signal.evaluate(ChampionFiles(path))
     assert evaluation.has_champion
+    assert evaluation.champion_window is None
     assert "champion" not in evaluation.comparisons
     report = signal.validate(evaluation=evaluation)
     challenger = next(g for g in report.gates if g.name == "challenger")
     assert challenger.outcome is Outcome.UNDECIDED
+
+
+def test_a_champion_that_decides_at_other_bars_is_not_compared(signal: TrainingRun, tmp_path: Path) -> None:
+    until, every = signal.evaluate().folds[0].test_end, 2 * TRAINING.sample_every_bars
+    path = champion_trained_until(signal, until, tmp_path, decide_every_bars=str(every))
+    evaluation = signal.evaluate(ChampionFiles(path))
+    assert evaluation.champion_window is None
+    assert f"decides at every {every} bars" in evaluation.champion_statement
+
+
+@pytest.fixture(scope="module")
+def successors(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, TrainingRun]:
+    """Two runs four days apart, each judged on the eight days before it."""
+    frames = [market(i.symbol, days=24, momentum=0.85, seed=seed) for seed, i in enumerate(INSTRUMENTS)]
+    folder = tmp_path_factory.mktemp("successors")
+    stores = Stores.filled(folder / "lake", frames)
+    training = TRAINING.model_copy(update={"models": ("logistic",), "evaluation_days": 8})
+    earlier, later = (
+        TrainingRun(stores, folder / str(days), training=training, as_of=NOW - timedelta(days=days))
+        for days in (4, 0)
+    )
+    return earlier, later
+
+
+def files_of(evaluation: Evaluation) -> ChampionFiles:
+    return ChampionFiles(Path(evaluation.files.onnx_path), Path(evaluation.folder) / OUT_OF_SAMPLE_FILE)
+
+
+def test_a_champion_is_compared_on_the_window_of_its_successor(
+    successors: tuple[TrainingRun, TrainingRun],
+) -> None:
+    champion, run = successors
+    files, data = files_of(champion.evaluate()), open_dataset(run.prepare())
+    evaluation = run.evaluate(files)
+    assert evaluation.champion_window is not None
+    assert evaluation.champion_window.days == pytest.approx(evaluation.days, abs=0.1)
+    rows = np.concatenate([f.test for f in evaluation_folds(data, run.training)])
+    asked = ask_champion(files, data, rows)
+    np.testing.assert_array_equal(asked.rows, rows)
+    known = {
+        (their.instrument[row], their.ts[row]): score
+        for their in [open_dataset(champion.prepare())]
+        for part in champion.evaluate().folds
+        for forecasts, _ in [
+            read_forecasts(
+                champion.results.folder / f"folds/{champion.evaluate().key}/fold-{part.number:03d}"
+            )
+        ]
+        for row, score in zip(forecasts.rows, forecasts.score, strict=True)
+    }
+    live = score_of(OnnxModel(files.onnx).probabilities(data.features[rows]))
+    for row, at, score in zip(rows, live, asked.score, strict=True):
+        assert score == known.get((data.instrument[row], data.ts[row]), at)
+    assert 0 < len(known.keys() & set(zip(data.instrument[rows], data.ts[rows], strict=True))) < len(rows)
+
+
+def test_too_short_a_comparison_with_the_champion_is_undecided_on_a_full_window(
+    successors: tuple[TrainingRun, TrainingRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "_LIMITS", replace(rules._LIMITS, minimum_evaluation_days=1.0))
+    champion, run = successors
+    files = files_of(champion.evaluate())
+
+    def challenger(files: ChampionFiles) -> GateResult:
+        report = run.validate(evaluation=run.evaluate(files))
+        assert next(g for g in report.gates if g.name == "max_drawdown").outcome is not Outcome.UNDECIDED
+        return next(g for g in report.gates if g.name == "challenger")
+
+    assert challenger(files).outcome is not Outcome.UNDECIDED
+    short = challenger(ChampionFiles(files.onnx))
+    assert short.outcome is Outcome.UNDECIDED
+    assert "of 8 days from 2024-02-2" in short.reason
+
+
+def test_a_model_against_itself_is_not_worse(successors: tuple[TrainingRun, TrainingRun]) -> None:
+    _, run = successors
+    assert run.evaluate(files_of(run.evaluate())).comparisons["champion"]["value"] == 0
+
+
+def test_a_champion_of_other_instruments_is_compared_where_both_trade(
+    successors: tuple[TrainingRun, TrainingRun], tmp_path: Path
+) -> None:
+    champion, run = successors
+    files, data = files_of(champion.evaluate()), open_dataset(run.prepare())
+    assert files.out_of_sample is not None
+    known = load_out_of_sample(files.out_of_sample)
+    other = replace(known, instruments=("binance:XRPUSDT", known.instruments[1]))
+    rows = np.arange(len(data))
+    at = other.positions_of(data, rows)
+    assert set(data.instrument[rows[at >= 0]]) == {1}
+    np.testing.assert_array_equal(known.ts[at[at >= 0]], data.ts[rows[at >= 0]])
+    np.testing.assert_array_equal(known.positions_of(data, rows)[at >= 0], at[at >= 0])
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_damaged_forecasts_of_a_champion_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / OUT_OF_SAMPLE_FILE
+    path.write_bytes(content)
+    with pytest.raises(BadData, match="expected forecasts out of sample"):
+        load_out_of_sample(path)
 
 
 def test_the_ledger_counts_trials_of_other_runs_too(signal: TrainingRun, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import itertools
 import math
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +17,10 @@ from autotrader.training.gates import (
     GateResult,
     Kind,
     Outcome,
+    Window,
     evaluate_gates,
 )
+from autotrader.training.gates.evidence import OPPONENTS_WITHOUT_CHAMPION
 from autotrader.training.statistics import Difference
 
 GOOD = GateEvidence(
@@ -39,6 +42,7 @@ GOOD = GateEvidence(
     calibration_rows=200_000,
     has_champion=True,
     comparisons={"champion": Difference(0.2, 0.3)},
+    champion_window=Window(datetime(2022, 11, 1, tzinfo=UTC), datetime(2024, 10, 30, tzinfo=UTC), 729),
     leaks=0,
     schema_mismatches=0,
     parity_difference=0.0,
@@ -211,6 +215,36 @@ def test_without_a_champion_all_three_stand_ins_must_be_met() -> None:
         assert gate("challenger", absent).outcome is Outcome.UNDECIDED
 
 
+WEEK = Window(datetime(2024, 10, 21, tzinfo=UTC), datetime(2024, 10, 30, tzinfo=UTC), 9)
+
+
+@pytest.mark.parametrize(
+    ("duel", "window", "outcome"),
+    [
+        (Difference(3.0, 4.2), WEEK, Outcome.UNDECIDED),
+        (Difference(-3.0, 4.2), WEEK, Outcome.UNDECIDED),
+        (Difference(-9.0, 4.2), WEEK, Outcome.FAIL),  # not even the favourable end is above
+        (Difference(3.0, 0.3), None, Outcome.UNDECIDED),
+        (Difference(0.1, 0.3), GOOD.champion_window, Outcome.PASS),
+        (Difference(-0.1, 0.3), GOOD.champion_window, Outcome.FAIL),
+    ],
+)
+def test_the_duel_is_decided_by_the_days_of_the_duel(
+    duel: Difference, window: Window | None, outcome: Outcome
+) -> None:
+    """Whatever the length of the window that the other gates judge: it is full here."""
+    found = gate("challenger", replace(GOOD, comparisons={"champion": duel}, champion_window=window))
+    assert found.outcome is outcome, found.reason
+    if window is WEEK:
+        assert "standard error 4.20 on 9 of 730 days from 2024-10-21 to 2024-10-30" in found.reason
+
+
+def test_stand_ins_are_judged_by_the_whole_window() -> None:
+    met = {name: Difference(0.5, 0.3) for name in OPPONENTS_WITHOUT_CHAMPION}
+    alone = replace(GOOD, has_champion=False, comparisons=met, champion_window=None)
+    assert gate("challenger", alone).outcome is Outcome.PASS
+
+
 def test_stand_ins_do_not_stand_in_for_a_champion_that_exists() -> None:
     met = {n: Difference(0.5, 0.1) for n in ("flat", "buy_and_hold", "shuffled_labels")}
     assert gate("challenger", replace(GOOD, comparisons=met)).outcome is Outcome.UNDECIDED
@@ -344,7 +378,7 @@ def test_nothing_measured_passes_nowhere(environment: Environment) -> None:
 def test_a_figure_that_is_missing_or_none_never_passes_the_gates_that_need_it(
     name: str, unknown: float | None
 ) -> None:
-    if isinstance(getattr(GOOD, name), dict):
+    if isinstance(getattr(GOOD, name), dict | Window):
         unknown = None
     before = {r.name: r.outcome for r in report(GOOD).results}
     found = report(replace(GOOD, **{name: unknown}))  # type: ignore[arg-type]

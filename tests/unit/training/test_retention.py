@@ -5,15 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from autotrader.data.lake import Lake
+from autotrader.data.schemas import BARS
 from autotrader.ports.registry import Alias, ModelStatus, ModelVersion
 from autotrader.training.artifacts import exclusive
 from autotrader.training.results import Results
-from autotrader.training.retention import GRACE, RunRecord, clean, in_use, live_runs, record_run
+from autotrader.training.retention import (
+    GRACE,
+    RunRecord,
+    clean,
+    in_use,
+    live_runs,
+    pin_owner,
+    record_run,
+    release_pins,
+)
+from tests.unit.data.frames import stored_bars
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - 2 * GRACE
@@ -148,6 +162,54 @@ def test_what_killed_steps_and_cleanings_left_goes_too(tmp_path: Path) -> None:
     made(tmp_path, "dataset/kept", at=NOW)
     cleaned(tmp_path)
     assert left(tmp_path) == {"dataset/kept"}
+
+
+def lake_with(work: Path, *keys: str) -> Lake:
+    """Bars and features of as many versions as training sets, each version pinned for one."""
+    lake = Lake(str(work / "lake"))
+    for name in ("bars", "features_made"):
+        table = lake.table(name, BARS)
+        for number, key in enumerate(keys):
+            table.upsert([stored_bars(close_shift=float(number))], commit_key=f"{number}")
+            table.pin(number + 1, pin_owner(key))
+    return lake
+
+
+def owners(lake: Lake) -> list[dict[int, list[str]]]:
+    return [lake.open(name).pinned() for name in lake.names()]
+
+
+def test_what_a_training_set_pinned_is_released_when_it_goes(tmp_path: Path) -> None:
+    work = tmp_path / "training"
+    run(work, 0, days_ago=9)
+    run(work, 1, days_ago=30)
+    lake = lake_with(tmp_path, "0", "1")
+    lake.open("bars").pin(2, "somebody else")
+    clean(results(work), keep_runs=1, live=(), now=NOW, forget=partial(release_pins, lake, []))
+    assert owners(lake) == [{1: ["training-0"], 2: ["somebody else"]}, {1: ["training-0"]}]
+
+
+def test_versions_that_a_live_model_names_stay_pinned(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, "a", "b")
+    tags = {"data_versions": '{"bars": 1, "features": 2}'}
+    live = replace(version("r", Alias.PREVIOUS), tags=tags)
+    archived = replace(version("s"), tags={"data_versions": '{"bars": 2, "features": 1}'})
+    lake.open("bars").pin(1, pin_owner("c"))  # as it was read for another set on the same day
+    for key in "abc":
+        release_pins(lake, [live, archived], key)
+    assert owners(lake) == [{1: ["training-c"]}, {2: ["training-b"]}]
+
+
+@pytest.mark.parametrize("left", [".expired-a", ".a.x1y2"])
+def test_pins_of_training_sets_whose_making_or_deletion_was_killed_go_too(tmp_path: Path, left: str) -> None:
+    (tmp_path / "dataset" / left).mkdir(parents=True)
+    told: list[str] = []
+    clean(results(tmp_path), keep_runs=1, live=(), now=NOW, forget=told.append)
+    assert told == ["a"]
+    made(tmp_path, "dataset/a", at=NOW)
+    (tmp_path / "dataset" / left).mkdir(parents=True)
+    clean(results(tmp_path), keep_runs=1, live=(), now=NOW, forget=told.append)
+    assert told == ["a"]  # another attempt made it
 
 
 def test_a_folder_of_a_first_run_is_nothing_to_clean(tmp_path: Path) -> None:

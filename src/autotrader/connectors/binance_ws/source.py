@@ -20,9 +20,8 @@ from autotrader.domain.bars import Interval, floor_to, require_utc
 from autotrader.domain.errors import AutotraderError, ConfigurationError, NotFound, Unreachable
 from autotrader.domain.instruments import Venue
 from autotrader.ports.clock import MarketClock, WallClock
-from autotrader.ports.market_data import ConnectionReport, RawPage
+from autotrader.ports.market_data import PAGE_BARS, ConnectionReport, RawPage
 
-PAGE_BARS = 1000
 CONNECTION_TEST_SECONDS = 5.0
 SYMBOLS_IN_ONE_REQUEST = 100  # beyond it, the list of all symbols is the shorter question
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

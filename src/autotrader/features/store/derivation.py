@@ -88,14 +88,35 @@ def bars_by_day(
     )
 
 
+def bar_files(bars: LakeTable, instrument: InstrumentId, *, interval: Interval) -> str:
+    """Names the files that hold the instrument's bars: see `TableReader.files_digest`."""
+    return bars.files_digest(
+        venue=instrument.venue.value, instrument=instrument.symbol, interval=interval.value
+    )
+
+
 def stale_days(
-    bars: LakeTable, store: FeatureStore, instrument: InstrumentId, *, interval: Interval
+    bars: LakeTable,
+    store: FeatureStore,
+    instrument: InstrumentId,
+    *,
+    interval: Interval,
+    settled: str | None = None,
 ) -> list[datetime]:
     """Starts of days whose features are missing, or were derived from other bars than stand now.
 
     Reads the bars' inputs of features, and of the features nothing unless there are more or fewer than bars.
+
+    Parameters
+    ----------
+    settled : str or None
+        `bar_files` as of when every day was last found up to date, or settled: bars that still lie in
+        these files are not read again.
     """
     place: _Place = {"venue": instrument.venue.value, "instruments": [instrument.symbol]}
+    is_whole = store.rows.count_range(**place) == bars.count_range(**place)
+    if is_whole and settled == bar_files(bars, instrument, interval=interval):
+        return []
     stand = bars_by_day(bars, instrument, interval=interval)
     known = store.derived.read(**place, interval=interval.value, columns=["ts", "bars", "digest"])
     both = stand.join(known, on="ts", how="full", coalesce=True, suffix="_known").with_columns(
@@ -103,7 +124,7 @@ def stale_days(
     )
     differs = (pl.col("bars") != pl.col("bars_known")) | (pl.col("digest") != pl.col("digest_known"))
     stale = set(both.filter(differs)["ts"])
-    if store.rows.count_range(**place) != bars.count_range(**place):
+    if not is_whole:
         rows = store.rows.read(**place, interval=interval.value, columns=["ts"])
         counted = rows.group_by(pl.col("ts").dt.truncate("1d")).len("rows")
         matched = stand.join(counted, on="ts", how="full", coalesce=True).fill_null(0)

@@ -9,7 +9,7 @@ import polars as pl
 from autotrader import command
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
-from autotrader.data.freshness import freshness, lag_finding
+from autotrader.data.freshness import delivery_finding
 from autotrader.data.lake import Lake
 from autotrader.data.selection import select_instruments
 from autotrader.domain.errors import ConfigurationError, ExitCode
@@ -52,7 +52,7 @@ def health_check(
     verdicts = []
     for instrument in select_instruments(settings, instruments):
         newest = store.high_water_mark(instrument, interval)
-        lag = lag_finding(f"features of {instrument}", freshness(instrument.venue, interval, newest, now))
+        lag = delivery_finding(f"features of {instrument}", instrument.venue, interval, newest, clock)
         rows = store.load_features([instrument], interval=interval, start=now - timedelta(hours=hours))
         findings = check_rows(instrument, rows, store.feature_set.features)
         stale = staleness_finding(instrument, stale_days(bars, store, instrument, interval=interval))

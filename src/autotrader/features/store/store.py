@@ -110,7 +110,7 @@ class FeatureStore:
             Columns of `layout.schema`, each of one instrument and interval, sorted by ts; held one
             at a time. Prefer something that can be iterated again (see `LakeTable.upsert`).
         commit_key : str
-            Names the content: once a commit of this key is made, doing it again changes nothing.
+            As `LakeTable.upsert`.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Gates: what a model must show before it may go live, and what they say of one."""
 
 from autotrader.training.gates.catalogue import GATES
-from autotrader.training.gates.evidence import GateEvidence
+from autotrader.training.gates.evidence import GateEvidence, Window
 from autotrader.training.gates.gate import Gate, GateResult, Kind, Outcome
 from autotrader.training.gates.policy import Decision, GateReport, evaluate_gates
 
@@ -14,5 +14,6 @@ __all__ = [
     "GateResult",
     "Kind",
     "Outcome",
+    "Window",
     "evaluate_gates",
 ]

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from autotrader.training.statistics import Difference
 
 CHAMPION = "champion"
 BASELINES = ("flat", "buy_and_hold")
 OPPONENTS_WITHOUT_CHAMPION = (*BASELINES, "shuffled_labels")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows out of sample that two models are compared on.
+
+    Attributes
+    ----------
+    first_ts, last_ts : datetime
+        Open of the first and the last bar, UTC.
+    days : float
+        Length without gaps.
+    """
+
+    first_ts: datetime
+    last_ts: datetime
+    days: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +67,8 @@ class GateEvidence:
     comparisons : Mapping[str, Difference]
         Annualised Sharpe ratio of the challenger minus that of an opponent over the same bars, by
         name: `champion` where there is one, else `flat`, `buy_and_hold` and `shuffled_labels`.
+    champion_window : Window or None
+        What the comparison with the champion stands on: at most the window that was judged.
     leaks : int or None
         Rows or features found to have seen the future; 0 if the checks ran and found none.
     schema_mismatches : int or None
@@ -77,6 +97,7 @@ class GateEvidence:
     calibration_rows: int | None = None
     has_champion: bool | None = None
     comparisons: Mapping[str, Difference] | None = None
+    champion_window: Window | None = None
     leaks: int | None = None
     schema_mismatches: int | None = None
     parity_difference: float | None = None

@@ -9,7 +9,7 @@ more data cannot take back decides at once: trades already made, a drawdown alre
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from autotrader.domain import thresholds
@@ -46,6 +46,12 @@ def _window(evidence: GateEvidence) -> _Window:
     asked = _finite(evidence.required_days)
     needed = math.inf if asked is None else max(asked, _LIMITS.minimum_evaluation_days)
     return _Window(max(_finite(evidence.evaluation_days) or 0.0, 0.0), needed)
+
+
+def _compared_window(evidence: GateEvidence) -> _Window:
+    """Of the comparison with the champion: where it is short, so is what it says of the two."""
+    compared = evidence.champion_window
+    return replace(_window(evidence), days=max(_finite(compared.days) or 0.0, 0.0) if compared else 0.0)
 
 
 def _finite(value: float | None) -> float | None:
@@ -180,7 +186,10 @@ def calibration_computed(gate: Gate, evidence: GateEvidence) -> Ruling:
 
 
 def challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
-    """The Sharpe ratio above the champion's, or above each stand-in's where there is none."""
+    """The Sharpe ratio above the champion's, or above each stand-in's where there is none.
+
+    With a champion it is the window of their comparison that has to be long enough.
+    """
     if evidence.has_champion is None:
         return _not_measured("not known whether there is a champion")
     opponents = (CHAMPION,) if evidence.has_champion else OPPONENTS_WITHOUT_CHAMPION
@@ -188,7 +197,7 @@ def challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
     fights = {name: fight for name, fight in found.items() if fight and math.isfinite(fight.value)}
     if missing := [name for name in opponents if name not in fights]:
         return _not_measured(f"no comparison with {', '.join(missing)}")
-    window = _window(evidence)
+    window = _compared_window(evidence) if evidence.has_champion else _window(evidence)
     hardest = min(fights, key=lambda name: fights[name].value)
     value = fights[hardest].value
     lost = [n for n, f in fights.items() if not gate.holds(f.value + _Z * f.standard_error)]
@@ -196,6 +205,9 @@ def challenger(gate: Gate, evidence: GateEvidence) -> Ruling:
     champion = "" if evidence.has_champion else "no champion yet, "
     because = f"{champion}hardest opponent {hardest}, standard error "
     because += f"{fights[hardest].standard_error:.2f} on {window}"
+    if evidence.has_champion and evidence.champion_window:
+        compared = evidence.champion_window
+        because += f" from {compared.first_ts:%Y-%m-%d} to {compared.last_ts:%Y-%m-%d}"
     favourable = min(fights[n].value for n in certain) if certain else None
     return _over_window(gate, value, window, favourable=favourable, because=because)
 

@@ -24,10 +24,10 @@ from autotrader.config.settings import BinanceSettings
 from autotrader.connectors.binance_ws import client as client_module
 from autotrader.connectors.binance_ws import source as source_module
 from autotrader.connectors.binance_ws.decode import decode_page
-from autotrader.connectors.binance_ws.source import PAGE_BARS, BinanceSource, page_windows
+from autotrader.connectors.binance_ws.source import BinanceSource, page_windows
 from autotrader.domain.bars import Interval
 from autotrader.domain.errors import NotFound, Throttled, Unreachable
-from autotrader.ports.market_data import RawPage
+from autotrader.ports.market_data import PAGE_BARS, RawPage
 
 from .conftest import MARKET_END, QUICK
 
