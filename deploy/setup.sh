@@ -123,6 +123,14 @@ environment() {
     install $(owned_by root "$user") -m 640 "$root/.env.production.example" "$etc/autotrader.env"
 }
 
+# What the machine starts: not the service that a timer starts.
+own_units() {
+  local unit
+  for unit in "$root"/deploy/systemd/*.{service,timer}; do
+    [ -e "${unit%.service}.timer" ] || printf '%s\n' "${unit##*/}"
+  done
+}
+
 enable_units() {
   local unit
   if [ -n "$prefix" ] || [ ! -d /run/systemd/system ]; then
@@ -131,12 +139,7 @@ enable_units() {
   if $units_changed; then
     change "have systemd read its units again" systemctl daemon-reload
   fi
-  for unit in "$root"/deploy/systemd/*.{service,timer}; do
-    # A service that a timer starts is not one that the machine starts.
-    if [ -e "${unit%.service}.timer" ]; then
-      continue
-    fi
-    unit=${unit##*/}
+  for unit in $(own_units); do
     systemctl --quiet is-enabled "$unit" 2>/dev/null || change "enable $unit" systemctl enable --quiet "$unit"
   done
 }
@@ -158,5 +161,5 @@ enable_units
 if [ "$changes" = 0 ]; then
   info "nothing to change"
 elif ! $dry_run; then
-  info "next: fill in $etc/autotrader.env, then systemctl start autotrader-controller autotrader-shipping autotrader-api autotrader-trader autotrader-backup.timer"
+  info "next: fill in $etc/autotrader.env, then systemctl start $(own_units | sed 's/\.service$//' | xargs)"
 fi

@@ -13,8 +13,8 @@
 #
 # If VERSION is being rolled out, it is taken back; if it is live, on whichever colour, the version
 # before it takes over, which must have passed its gates. If it is neither, nothing is left to do
-# (exit 0): asked twice, it never leaves another version. In order: traffic, drain, scale down,
-# registry and state, alert; then it checks that all of these agree. Times are taken from the
+# (exit 0): asked twice, it never leaves another version. In order: traffic, alert, drain,
+# scale down, registry and state; then it checks that all of these agree. Times are taken from the
 # confirmation on. Cut off or pending (exit 3)? Run it again: it goes on.
 # Undo: scripts/rollback_model_manual.sh VERSION <the version that is live then> ENVIRONMENT
 # Exit codes: 0 done, 1 failed, 2 usage, 3 pending (what is said), 4 refused.

@@ -14,8 +14,8 @@
 #   --yes          do not ask; for automation
 #
 # Where PREVIOUS is not kept warm, the controller starts and tests it first; traffic moves once it is
-# ready, and stays where it is if it never is (exit 1). In order: traffic, drain, scale down,
-# registry and state, alert; then it checks that all of these agree. Times are taken from the
+# ready, and stays where it is if it never is (exit 1). In order: traffic, alert, drain,
+# scale down, registry and state; then it checks that all of these agree. Times are taken from the
 # confirmation on. Cut off or pending (exit 3)? Run it again: it goes on.
 # Undo: the same command with both versions exchanged.
 # Exit codes: 0 done, 1 failed, 2 usage, 3 pending (what is said), 4 refused.

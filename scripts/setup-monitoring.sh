@@ -10,7 +10,9 @@
 # from the settings (AUTOTRADER_ALERTS__PAGERDUTY_KEY, AUTOTRADER_ALERTS__SLACK_URL, AUTOTRADER_MAIL__PASSWORD), or
 # put them into secrets/pagerduty-routing-key, slack-webhook-url, smtp-password yourself. A severity whose way is not
 # set up reaches the platform alone. secrets/platform-token, with which Alertmanager and Prometheus ask the API, is
-# made, and made anew before it expires. No password has a default. Run it as often as you like.
+# made for 90 days, and made anew by a run of this that finds fewer than 60 left: by nothing else, so run it each
+# month (prod-check warns when 30 are left). Both read it with each request: nothing needs a restart. No password
+# has a default. Run it as often as you like.
 # Exit codes: 0 done, 1 failed, 2 usage or something is missing.
 
 set -euo pipefail

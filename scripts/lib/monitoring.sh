@@ -29,12 +29,20 @@ missing_programs() {
 }
 
 # make_token COMMAND...: a token for Alertmanager, which tells the API of alerts, and for Prometheus, which reads its
-# page from other hosts; COMMAND runs our verbs where the platform's database is. One that lasts is left alone.
+# page from other hosts; COMMAND runs our verbs where the platform's database is. One that the platform knows, and that
+# lasts for long enough, is left alone, and so is one of which the platform cannot be asked. Both programs read the
+# file anew for each request.
 token_days=90
-renewed_before=30
+renewed_before=60 # prod-check warns when 30 are left: what it asks for then has to make a new one
 make_token() {
   local token=$folder/secrets/platform-token told
-  if [ -s "$token" ] && [ -z "$(find "$token" -mtime +$((token_days - renewed_before)))" ]; then return; fi
+  if [ -s "$token" ]; then
+    if ! told=$("$@" autotrader.access.list_tokens --json); then
+      info "left      $token as it is: the platform could not be asked whether it lasts"
+      return
+    fi
+    if lasts "$token" <<<"$told"; then return; fi
+  fi
   told=$("$@" autotrader.access.create_token --identity alertmanager --scopes read operate \
     --expires-days "$token_days" --json)
   (
@@ -43,6 +51,20 @@ make_token() {
     mv "$token.new" "$token"
   )
   info "made      $token, for $token_days days"
+}
+
+# lasts FILE: whether the list of tokens has the one in it as in force, for longer than it is renewed before.
+lasts() {
+  "$python" -I -c '
+import json, sys
+from datetime import datetime, timedelta, timezone
+held = open(sys.argv[1]).read()
+enough = datetime.now(timezone.utc) + timedelta(days=float(sys.argv[2]))
+sys.exit(not any(
+    "_" + token["id"] + "_" in held
+    and token["state"] == "in force" and datetime.fromisoformat(token["expires_at"]) > enough
+    for token in json.load(sys.stdin)["tokens"]
+))' "$1" "$renewed_before"
 }
 
 # ------------------------------------------------------------- processes, each in a group of its own

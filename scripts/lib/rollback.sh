@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# The steps of a model rollback: traffic, drain, scale down, registry and state, alert. Needs the others,
-# and `undo`: what the operator would type, LIVE standing for the version that is live then.
+# The steps of a model rollback: traffic, alert, drain, scale down, registry and state. People are told
+# first: the others may be pending for long, where the controller or MLflow is down. Needs the others, and
+# `undo`: what the operator would type, LIVE standing for the version that is live then.
 # shellcheck disable=SC2154 # set by the others
 
 # Of autotrader.domain.thresholds; a test compares.
@@ -30,23 +31,29 @@ roll_back() {
   else
     say "traffic was on ${live:-nobody} already"
   fi
+  step_or_later alert "tell people" verb autotrader.alerts.send --level critical --key "${operation##*/}" \
+    --message "model rollback in $environment: $left was left for ${live:-nobody}: $reason"
   if [ -n "${given[--keep-warm]-}" ]; then
     say "drain, scale_down: left out, $left stays warm (--keep-warm)"
   else
-    step drain "requests on their way to $left" verb autotrader.deployment.blue_green drain --version "$left"
-    step scale_down "stop $left" \
-      verb autotrader.deployment.blue_green scale_down --version "$left" --reason "$reason"
+    step_or_later drain "requests on their way to $left" \
+      verb autotrader.deployment.blue_green drain --version "$left"
+    step_or_later scale_down "stop $left" stop_drained "$left"
   fi
   if [ -n "${given[--mark-failed]-}" ]; then
-    step failed "$left may never be returned to" \
+    step_or_later failed "$left may never be returned to" \
       verb autotrader.registry.mark_failed --version "$left" --reason "$reason"
   fi
-  step registry "registry and state show ${live:-nobody}" agree --converge
-  step alert "tell people" verb autotrader.alerts.send --level critical --key "${operation##*/}" \
-    --message "model rollback in $environment: $left was left for ${live:-nobody}: $reason"
-  verb autotrader.deployment.get_status >&2 || die "expected the status, was none: see above" 3
+  step_or_later registry "registry and state show ${live:-nobody}" agree --converge
+  verb autotrader.deployment.get_status >&2 || later="$later${later:+, }the status, see above"
+  [ -z "$later" ] || die "traffic is on ${live:-nobody}; still to do: $later" 3
   measured
   finish "$left is left, ${live:-nobody} is live; nothing is left to do. Undo: ${undo//LIVE/${live:-VERSION}}"
+}
+
+stop_drained() {
+  is_done drain || return 3
+  verb autotrader.deployment.blue_green scale_down --version "$1" --reason "$reason"
 }
 
 agree() { patiently "$AGREE_SECONDS" verb autotrader.deployment.check_agreement --live "${live:-nobody}" "$@"; }

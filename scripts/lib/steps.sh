@@ -92,6 +92,25 @@ forget_steps() {
 
 # step NAME WHAT COMMAND...: does it unless the journal says it is done; ends the script if it fails.
 step() {
+  local code=0
+  take_step "$@" || code=$?
+  [ "$code" -eq 0 ] || exit "$code"
+}
+
+# step_or_later NAME WHAT COMMAND...: as `step`, but goes on where it is pending (3), and notes it in `later`.
+later=''
+step_or_later() {
+  local code=0
+  take_step "$@" || code=$?
+  case $code in
+    0) ;;
+    3) later="$later${later:+, }$1" ;;
+    *) exit "$code" ;;
+  esac
+}
+
+# take_step NAME WHAT COMMAND...: what `step` does, but returns the exit code.
+take_step() {
   local name=$1 what=$2 code=0
   shift 2
   if is_done "$name"; then
@@ -103,11 +122,11 @@ step() {
   [ "$code" -ne 124 ] || code=3 # it hung
   if [ "$code" -eq 0 ]; then
     grep -v '^{' "$operation/$name.out" >&2 || true # what programs read is kept for them
-    printf 'done %s %s\n' "$name" "$(now_ms)" >>"$operation/journal"
+    printf 'done %s %s\n' "$name" "$(now_ms)" >>"$operation/journal" || return 1
   else
     cat "$operation/$name.out" >&2
     say "$name: FAILED with exit code $code"
-    exit "$code"
+    return "$code"
   fi
 }
 

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from autotrader.adapters.aws import client
 from autotrader.adapters.aws_database import RegionDatabase
@@ -26,13 +29,19 @@ from autotrader.continuity.failover_steps import Failover
 from autotrader.continuity.journal import Journal
 from autotrader.continuity.regions import names_in
 from autotrader.continuity.sets import BackupSet
+from autotrader.db.deployment_records import SqlDeploymentRecords
 from autotrader.db.dumps import database_of
 from autotrader.db.engine import open_database
 from autotrader.db.events import SqlEventLog
+from autotrader.db.tables import MODEL_VERSIONS
 from autotrader.db.trading_records import SqlTradingRecords
+from autotrader.deployment import requests, transitions
+from autotrader.deployment.switching import scope_of
 from autotrader.domain.errors import ConfigurationError, ExitCode, NotFound, Refused, Rejected, Unreachable
-from autotrader.domain.rollout import Color
+from autotrader.domain.rollout import DIRECT, FAST, Color, RolloutState, Stage
+from autotrader.ports.deployment import Slot, SlotState
 from autotrader.ports.events import EventType
+from autotrader.ports.registry import ModelStatus
 from tests.services import AWS_ENVIRONMENT, empty_database, local_aws, set_faults
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -254,6 +263,105 @@ def test_expired_credentials_are_said_and_change_nothing(disaster: Disaster, emp
     work = disaster.work()
     assert disaster.run(work).exit_code is ExitCode.DONE
     disaster.require_over(work)
+
+
+NEWER = "v1.3.0"
+
+
+def released_since(disaster: Disaster) -> SqlDeploymentRecords:
+    """In the restored database a newer version is live, and another one is being rolled out."""
+    strategy = disaster.settings.strategy.strategy_id
+    engine = open_database(disaster.world.url)
+    records = SqlDeploymentRecords(engine, strategy)
+    begin = partial(
+        requests.begin, records, strategy_id=strategy, goal=Stage.FINALIZE, reason="better", actor="ann"
+    )
+    endpoint, now = "http://127.0.0.1:9", CLOCK.now()
+    records.set_slot(Slot(Color.BLUE, SlotState.READY, NEWER, None, endpoint, "up", now, "ann"))
+    with engine.begin() as connection:
+        is_newer = MODEL_VERSIONS.c.training_key == NEWER
+        production = {"status": ModelStatus.PRODUCTION.value}
+        connection.execute(sa.update(MODEL_VERSIONS).where(is_newer).values(production))
+    rollout = begin(version=NEWER, profile=DIRECT, now=now, first=Stage.FINALIZE)
+    transitions.complete(
+        rollout,
+        records.routes(),
+        records.slots(),
+        scope_of(disaster.settings),
+        warm=timedelta(hours=24),
+        actor="ann",
+        at=now,
+    ).apply(records, rollout)
+    begin(version="v1.4.0", profile=FAST, now=CLOCK.now())
+    return records
+
+
+def test_what_serves_in_place_of_a_version_that_was_passed_over_is_recorded_as_live(
+    disaster: Disaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release that was not replicated yet when the region was lost."""
+    with pytest.raises(Killed):
+        disaster.run(killing(disaster.work(), "fence", "after"))  # the database was restored
+    records = released_since(disaster)
+    work = disaster.work()
+    for name in ("model.onnx", "release.json"):
+        work.releases.delete(f"{NEWER}/{name}")
+    with monkeypatch.context() as patch:  # killed between the two halves of the record
+
+        def die(*_: object, **__: object) -> NoReturn:
+            raise Killed
+
+        patch.setattr(transitions, "complete", die)
+        with pytest.raises(Killed):
+            disaster.run(work, take_over=True)
+    assert [r.version for r in records.recent() if r.state is RolloutState.WORKING] == ["v1.2.0"]
+    with pytest.raises(Killed):
+        disaster.run(killing(disaster.work(), "verify", "before"), take_over=True)
+    work = disaster.work()
+    assert disaster.run(work, take_over=True).exit_code is ExitCode.DONE
+
+    live = records.live()
+    assert live is not None
+    assert (live.version, live.previous_version, live.profile) == ("v1.2.0", NEWER, "direct")
+    assert f"passed over {NEWER}: its release is not in s3://" in live.reason
+    said = work.health(live.candidate)
+    assert (said.ready, said.version) == (True, live.version)
+    assert {route.owner(CLOCK.now()) for route in records.routes()} == {live.candidate}
+    assert {c: s.version for c, s in records.slots().items()} == {Color.GREEN: "v1.2.0", Color.BLUE: None}
+    made = [r for r in records.recent() if r.reason.startswith("region failover")]
+    assert [r.version for r in made if r.state is RolloutState.COMPLETED] == ["v1.2.0"]
+    (verified,) = [e for e in disaster.journal().entries() if (e.what, e.step) == ("done", "verify")]
+    assert verified.data["live"] == "v1.2.0"
+    drill_regions.check(disaster.world, disaster.settings, work, AWAY)
+    # Once the release is there, it may be deployed: nobody takes it for live.
+    begun = requests.begin(
+        records,
+        strategy_id=live.strategy_id,
+        version=NEWER,
+        profile=FAST,
+        goal=Stage.FINALIZE,
+        reason="it arrived",
+        actor="ann",
+        now=CLOCK.now(),
+    )
+    assert begun.previous_version == "v1.2.0"
+
+
+def test_a_colour_that_does_not_serve_what_is_recorded_is_told(disaster: Disaster) -> None:
+    work = disaster.work()
+    serves = work.health
+    steps = iter(work.steps())
+    for name, act in steps:
+        if name == "verify":
+            work.health = lambda color: replace(serves(color), version="v9.9.9")
+            work.settings = work.settings.model_copy(
+                update={"deployment": work.settings.deployment.model_copy(update={"ready_seconds": 0.1})}
+            )
+            with pytest.raises(Unreachable, match=r"expected v1\.2\.0 on green, as is recorded"):
+                act()
+            break
+        act()
+    work.close()
 
 
 def test_the_way_back_home_is_the_same_command(disaster: Disaster) -> None:

@@ -180,6 +180,21 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> Non
     assert not (tmp_path / "machine").exists()
 
 
+def test_all_that_the_machine_starts_is_named_to_whoever_starts_it_by_hand(tmp_path: Path) -> None:
+    """By the script, the manual, its table and the upgrade; the service of a timer is started by that."""
+    own = {unit.removesuffix(".service") for unit in NAMES if unit != BACKUP.name}
+    told = setup(tmp_path).stderr.rpartition("systemctl start ")[2]
+    assert set(told.split()) == own
+    for page in ("docs/user-manual.md", "docs/upgrading.md"):
+        text = (ROOT / page).read_text().replace("\\\n", " ")
+        started = re.findall(r"^sudo systemctl start ([^#\n]+)", text, re.MULTILINE)
+        assert set(" ".join(started).split()) == own, page
+    table = re.findall(
+        r"^\| `(autotrader-[a-z.]+)` \|", (ROOT / "docs/user-manual.md").read_text(), re.MULTILINE
+    )
+    assert set(table) == own
+
+
 def test_an_unknown_option_is_refused_and_help_is_the_header(tmp_path: Path) -> None:
     assert setup(tmp_path, "--prefx", check=False).returncode == 2
     shown = subprocess.run([SETUP, "--help"], capture_output=True, text=True, check=True, timeout=60)

@@ -13,17 +13,21 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from autotrader.access.authentication import issue
 from autotrader.adapters.objects import open_objects
 from autotrader.config.settings import load_settings
 from autotrader.continuity import sets
 from autotrader.data.bars import BarStore
 from autotrader.data.lake import Lake
 from autotrader.db.tables import METADATA
+from autotrader.db.tokens import SqlTokens
 from autotrader.domain.instruments import Venue
 from autotrader.domain.rollout import FAST, Stage
 from autotrader.domain.thresholds import READINESS
+from autotrader.ports.events import Event, EventType
 from autotrader.ports.market_data import ConnectionReport
 from autotrader.ports.registry import Alias
+from autotrader.ports.tokens import Scope as TokenScope
 from autotrader.readiness import venues
 from autotrader.readiness.findings import Finding, State
 from autotrader.readiness.stages import STAGES, StageName, run
@@ -284,6 +288,21 @@ def test_without_alertmanager_and_pager_the_route_of_critical_alerts_fails(
     found = look(StageName.MONITORING)
     assert found["route of our own alerts"].state is State.OK
     assert found["route of critical alerts"].state is State.OK
+
+
+def test_a_token_of_alertmanager_that_ends_soon_is_told(
+    stage: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOTRADER_MONITORING__ALERTMANAGER_PORT", str(free_port()))
+    now = datetime.now(UTC)
+    text, stored = issue("alertmanager", [TokenScope.OPERATE], [], days=10, actor="test", now=now)
+    made = Event("made", EventType.AUDIT, "info", "made", "test", now)
+    assert SqlTokens(stage.registry._engine).add(stored, made)
+    file = stage.home / "monitoring" / "secrets" / "platform-token"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    found = look(StageName.MONITORING)["token of Alertmanager"]
+    assert (found.state, found.todo) == (State.WARNING, "scripts/setup-monitoring.sh")
 
 
 def test_a_database_that_is_away_hides_alerts_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

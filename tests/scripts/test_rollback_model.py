@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 AUTO = "rollback_model_auto.sh"
 MANUAL = "rollback_model_manual.sh"
 WHY = ("--reason", "it loses money", "--yes")
-STEPS = ["traffic", "drain", "scale_down", "registry", "alert"]
+STEPS = ["traffic", "alert", "drain", "scale_down", "registry"]
 MEASURED = re.compile(r"traffic back after ([\d.]+) s .*whole rollback ([\d.]+) s")
 
 
@@ -40,6 +40,10 @@ def stage(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
 def steps_of(operation: Path) -> list[str]:
     lines = (operation / "journal").read_text().splitlines()
     return [line.split()[1] for line in lines if line.startswith("done ")]
+
+
+def alerts(stage: Platform) -> int:
+    return len(stage.events.recent(type=EventType.ALERT))
 
 
 def require_left(stage: Platform) -> None:
@@ -84,9 +88,9 @@ def test_the_live_version_is_left_in_order_measured_and_the_rollback_is_rolled_b
 
 
 def test_a_script_killed_at_each_step_goes_on_when_it_is_run_again(stage: Platform, tmp_path: Path) -> None:
-    modules = ["emergency_rollback", "blue_green", "check_agreement"]
-    kills = [(when, f"autotrader.deployment.{m}") for m in modules for when in ("before", "after")]
-    kills += [("after", "autotrader.alerts.send")]
+    modules = ["deployment.emergency_rollback", "alerts.send", "deployment.blue_green"]
+    modules += ["deployment.check_agreement"]
+    kills = [(when, f"autotrader.{m}") for m in modules for when in ("before", "after")]
     with stage.controller():
         for when, module in kills:
             killer = killing_python(tmp_path, when, module)
@@ -159,11 +163,15 @@ def test_without_a_controller_traffic_is_back_and_the_rest_is_pending_until_ther
 ) -> None:
     pending = run_script(AUTO, "v1.1.0", "dev", *WHY)
     assert (pending.returncode, "run the same command again" in pending.stderr) == (3, True), pending.stderr
+    assert "traffic is on v1.0.0; still to do: scale_down" in pending.stderr
     assert stage.live() == ("v1.0.0", Color.BLUE, {Color.BLUE})
+    assert alerts(stage) == 1
+    assert steps_of(*operations(stage.home)) == ["traffic", "alert", "drain", "registry"]
     with stage.controller():
         done = run_script(AUTO, "v1.1.0", "dev", *WHY)
     assert done.returncode == 0, done.stderr
     require_left(stage)
+    assert (alerts(stage), "registry: done before" in done.stderr) == (1, True)
 
 
 def test_a_registry_that_is_down_is_pending_and_shown_later(stage: Platform) -> None:
@@ -172,13 +180,17 @@ def test_a_registry_that_is_down_is_pending_and_shown_later(stage: Platform) -> 
 
     with stage.controller():
         stage.mlflow.before = refuse
-        pending = run_script(AUTO, "v1.1.0", "dev", *WHY)
+        pending = run_script(AUTO, "v1.1.0", "dev", *WHY, "--mark-failed")
         assert (pending.returncode, "pending: " in pending.stderr) == (3, True), pending.stderr
+        assert "traffic is on v1.0.0; still to do: failed, registry" in pending.stderr
         assert stage.live() == ("v1.0.0", Color.BLUE, {Color.BLUE})
+        assert alerts(stage) == 1
         stage.mlflow.before = lambda _method, _path: None
-        done = run_script(AUTO, "v1.1.0", "dev", *WHY)
+        done = run_script(AUTO, "v1.1.0", "dev", *WHY, "--mark-failed")
     assert done.returncode == 0, done.stderr
     require_left(stage)
+    assert (alerts(stage), "scale_down: done before" in done.stderr) == (1, True)
+    assert stage.registry.get("autotrader-strategy", "v1.1.0").status.value == "failed"
 
 
 def test_started_twice_the_second_is_refused_and_told_who_is_at_work(stage: Platform, tmp_path: Path) -> None:

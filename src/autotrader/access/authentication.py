@@ -96,8 +96,8 @@ def authenticate(tokens: Tokens, token: str, *, now: datetime) -> Identity:
     Refused
         If it is unknown, revoked or expired. Only who holds the whole token learns which.
     """
-    form = _FORM.fullmatch(token)
-    stored = tokens.find(form[1]) if form else None
+    token_id = id_of(token)
+    stored = tokens.find(token_id) if token_id else None
     expected = stored.sha256 if stored else _OF_NOBODY
     if not hmac.compare_digest(_digest(token), expected) or stored is None:
         raise Refused("expected a token that is known here, was another: `autotrader token create` makes one")
@@ -106,6 +106,12 @@ def authenticate(tokens: Tokens, token: str, *, now: datetime) -> Identity:
     if now >= stored.expires_at:
         raise Refused(f"expected a token in force, was one until {stored.expires_at:%Y-%m-%d %H:%M} UTC")
     return Identity(stored.identity, frozenset(stored.scopes), frozenset(stored.roles))
+
+
+def id_of(token: str) -> str:
+    """The public part, by which a token is found; empty where it is none of ours."""
+    form = _FORM.fullmatch(token)
+    return form[1] if form else ""
 
 
 def require_scope(identity: Identity, scope: Scope) -> None:

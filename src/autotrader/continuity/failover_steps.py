@@ -22,9 +22,10 @@ from autotrader.continuity.waiting import wait_for
 from autotrader.db.deployment_records import SqlDeploymentRecords
 from autotrader.db.engine import open_database
 from autotrader.db.events import SqlEventLog
-from autotrader.deployment import requests
-from autotrader.domain.errors import DependencyError, NotFound, Rejected, Unreachable
-from autotrader.domain.rollout import Color
+from autotrader.deployment import requests, transitions
+from autotrader.deployment.switching import scope_of
+from autotrader.domain.errors import DependencyError, NotFound, Refused, Rejected, Unreachable
+from autotrader.domain.rollout import DIRECT, Color, Stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import SlotHealth, SlotState
 from autotrader.ports.events import Event, EventType
@@ -193,10 +194,12 @@ class Failover:
         return {"halted": accounts, "taken_back": taken.version if taken else None}
 
     def start_serving(self) -> Done:
-        """The last version that was live and passed its gates, in the colour that the routes name."""
+        """The last version that was live and may serve; where it is not what is recorded, it is made live."""
         serving = serving_version(self._open(), self.releases, self.settings.strategy.strategy_id)
         if serving is None:
             return {"version": None}
+        if serving.passed_over:
+            self._clear_taken_back()
         self.colours.run(
             serving.color,
             {URI: serving.uri, VERSION: serving.version, DIGEST: serving.onnx_sha256},
@@ -204,9 +207,15 @@ class Failover:
         self._set_slots(serving, SlotState.STARTING)
         seconds = self.settings.deployment.ready_seconds
         health = self._wait(
-            f"{serving.version}", lambda: self._ready(serving), seconds=seconds, poll_seconds=2
+            f"{serving.version}",
+            lambda: self._said(serving.color, serving.version),
+            seconds=seconds,
+            poll_seconds=2,
         )
         self._set_slots(serving, SlotState.READY)
+        self.colours.stop(serving.color.other)
+        if serving.passed_over:
+            self._make_live(serving)
         return {
             "version": serving.version,
             "color": serving.color.value,
@@ -249,6 +258,13 @@ class Failover:
         if down := processes.down(self.target):
             raise DependencyError(f"expected tasks of {', '.join(down)} in {self.target.name}, was none")
         live = self._records().live()
+        if live is not None:
+            self._wait(
+                f"{live.version} on {live.candidate}, as is recorded",
+                lambda: self._said(live.candidate, live.version),
+                seconds=self.settings.deployment.ready_seconds,
+                poll_seconds=2,
+            )
         message = f"{self.settings.environment.value} runs in {self.target.name} now: {self.reason}"
         SqlEventLog(self._open()).record(
             Event(
@@ -327,9 +343,52 @@ class Failover:
         for slot in slots:
             self._records().set_slot(slot)
 
-    def _ready(self, serving: Serving) -> str | None:
-        said = self.health(serving.color)
-        return said.reason if said.ready and said.version == serving.version else None
+    def _clear_taken_back(self) -> None:
+        """A rollout under way was taken back, and no controller is up to say that it is over."""
+        records = self._records()
+        over = records.active()
+        if over is not None:
+            cleared = transitions.rolled_back(over, records.slots(), actor=self.actor, at=self.clock.now())
+            cleared.apply(records, over)
+
+    def _make_live(self, serving: Serving) -> None:
+        """Record what serves, as a rollout that went straight to it, with why the others were passed over.
+
+        Raises
+        ------
+        Refused
+            If somebody else changed the deployment meanwhile.
+        """
+        records, now = self._records(), self.clock.now()
+        begun = requests.begin(
+            records,
+            strategy_id=self.settings.strategy.strategy_id,
+            version=serving.version,
+            profile=DIRECT,
+            goal=Stage.FINALIZE,
+            reason=f"region failover to {self.target.name}, passed over {'; '.join(serving.passed_over)}",
+            actor=self.actor,
+            now=now,
+            first=Stage.FINALIZE,
+        )
+        completed = transitions.complete(
+            begun,
+            records.routes(),
+            records.slots(),
+            scope_of(self.settings),
+            warm=timedelta(hours=self.settings.deployment.warm_hours),
+            actor=self.actor,
+            at=now,
+        )
+        if completed.apply(records, begun) is None:
+            raise Refused(
+                f"expected to record {serving.version} as live, was changed meanwhile: run it again"
+            )
+
+    def _said(self, color: Color, version: str) -> str | None:
+        """What the colour says of itself, once it serves this version."""
+        said = self.health(color)
+        return said.reason if said.ready and said.version == version else None
 
     def _wait(
         self,

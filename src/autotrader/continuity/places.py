@@ -54,6 +54,7 @@ def places_of(settings: Settings) -> Places:
         RELEASES: f"s3://{names.bucket(Bucket.MODELS)}/releases"
         if on_ecs
         else str(home / "deployment" / "releases"),
+        "checks": str(home / "deployment" / "checks"),
         "references": str(home / "monitoring" / "references"),
         "predictions": str(home / "predictions"),
         "paper": str(home / "paper"),

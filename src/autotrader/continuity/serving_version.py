@@ -33,9 +33,10 @@ class Serving:
     Attributes
     ----------
     color : Color
-        That the routes name.
+        Of what is recorded as live; of another version, the other one, as a rollout of it would have it.
     passed_over : tuple of str
-        Versions that were live later, each with why it is not taken.
+        Versions that were live later, each with why it is not taken; what is recorded as live is one of
+        them unless there are none.
     """
 
     version: str
@@ -72,7 +73,8 @@ def serving_version(engine: Engine, releases: ObjectStore, strategy_id: str) -> 
         digest, fault = _judged(engine, version, strategy_id)
         fault = fault or _release_fault(releases, version, digest)
         if fault is None:
-            return Serving(version, digest, f"{releases.uri}/{version}", live.candidate, tuple(passed_over))
+            color = live.candidate if version == live.version else live.candidate.other
+            return Serving(version, digest, f"{releases.uri}/{version}", color, tuple(passed_over))
         passed_over.append(f"{version}: {fault}")
     raise NotFound(f"expected a version that was live and may serve, was none: {'; '.join(passed_over)}")
 

@@ -18,7 +18,9 @@ from autotrader.monitoring.scene import Hosts, Scene
 from autotrader.ports.alerts import Alerts, AlertState, ChannelName
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords
+from autotrader.ports.tokens import Tokens
 from autotrader.readiness.findings import Finding, failed, not_applicable, of_component, ok, warning
+from autotrader.readiness.platform_token import token_finding
 
 _START = "make monitoring-native (or make monitoring-start)"
 
@@ -102,8 +104,16 @@ def _critical_of_our_own(settings: Settings) -> Finding:
     )
 
 
-def look_at_alerts(*, alerts: Alerts, records: DeploymentRecords, clock: WallClock) -> Iterator[Finding]:
+def look_at_alerts(
+    *, settings: Settings, alerts: Alerts, records: DeploymentRecords, tokens: Tokens, clock: WallClock
+) -> Iterator[Finding]:
     """What somebody should see to before anything is added."""
+
+    def configuration() -> str | None:
+        manager = _get(settings.alertmanager_url, "/api/v2/status")
+        return None if isinstance(manager, str) else str(manager["config"]["original"])
+
+    yield token_finding(settings, tokens, clock, configuration)
     yield of_component(
         "delivery",
         lambda: alert_delivery(alerts, records, clock),

@@ -81,10 +81,12 @@ def _rollout(rollout: Rollout | None, settings: Settings, now: datetime) -> Find
     if rollout is None:
         return not_applicable("rollout", "none is under way")
     hours = (now - (rollout.stage_ended or rollout.stage_since)).total_seconds() / 3600
+    back = f"`autotrader emergency-rollback --version {rollout.version} --reason REASON`"
     where = f"{rollout.version} is {rollout.state.value} at {rollout.stage.value} for {hours:.1f} h"
     if rollout.state is RolloutState.PAUSED:
-        todo = f"{_STATUS}, then `autotrader resume-rollout` or `autotrader emergency-rollback`"
-        return warning("rollout", f"{where}: a person decides", todo)
+        todo = f"{_STATUS}, then `autotrader resume-rollout` or {back}"
+        idle = settings.deployment.idle_hours
+        return warning("rollout", f"{where}: a person decides, or it is taken back after {idle:g} h", todo)
     if rollout.stage_ended is not None:
         limit = settings.deployment.idle_hours * 3600
     else:
@@ -92,6 +94,6 @@ def _rollout(rollout: Rollout | None, settings: Settings, now: datetime) -> Find
         limit = watch + settings.deployment.ready_seconds
     limit *= READINESS.rollout_patience
     if hours * 3600 > limit:
-        todo = f"{_STATUS}; make logs SERVICE=controller; `autotrader emergency-rollback` takes it back"
+        todo = f"{_STATUS}; make logs SERVICE=controller; {back} takes it back"
         return failed("rollout", f"{where}, expected at most {limit / 3600:.1f} h: it is stuck", todo)
     return ok("rollout", where)

@@ -7,7 +7,7 @@ from itertools import islice
 
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
-from autotrader.data.freshness import freshness, lag_finding
+from autotrader.data.freshness import delivery_finding
 from autotrader.data.lake import Lake
 from autotrader.domain.errors import AutotraderError
 from autotrader.domain.verdicts import Severity
@@ -47,7 +47,7 @@ def _bars(settings: Settings, bars: BarStore, clock: MarketClock) -> Finding:
     """The instrument that is furthest behind speaks for all."""
     interval, instruments = settings.strategy.interval, settings.instruments()
     found = [
-        lag_finding(str(i), freshness(i.venue, interval, bars.high_water_mark(i, interval), clock.now()))
+        delivery_finding(str(i), i.venue, interval, bars.high_water_mark(i, interval), clock)
         for i in instruments
     ]
     late = [finding for finding in found if finding.severity is not Severity.HEALTHY]

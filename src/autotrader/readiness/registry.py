@@ -51,7 +51,8 @@ def _champion(registry: ModelRegistry, name: str) -> Iterator[Finding]:
         try:
             file = registry.fetch_artifact(champion, ONNX_FILE, Path(folder))
         except (BadData, NotFound) as error:
-            todo = "do not deploy it; `autotrader emergency-rollback`, and find out who changed the file"
+            back = f"`autotrader emergency-rollback --version {champion.semver} --reason REASON`"
+            todo = f"do not deploy it; {back}, and find out who changed the file"
             yield failed("digest of the champion", str(error), todo)
         else:
             size = file.stat().st_size
