@@ -34,6 +34,7 @@ VERBS: dict[str, dict[str, str]] = {
     "models": {
         "get-model": "autotrader.registry.get:get",
         "mark-failed": "autotrader.registry.mark_failed:mark_failed",
+        "make-candidate": "autotrader.registry.make_candidate:make_candidate",
         "rollback-model": "autotrader.registry.rollback:rollback",
     },
     "deployment": {

@@ -173,6 +173,21 @@ def test_opsgenie_makes_one_alert_and_closing_one_that_is_gone_is_well(inside: R
     channel.close()
 
 
+@pytest.mark.parametrize("name", ["pagerduty", "opsgenie"])
+def test_a_pager_is_told_that_somebody_is_on_its_incident(name: str, inside: Receiver) -> None:
+    channel = MAKERS[name](inside.url, PATIENCE)
+    taken = replace(MESSAGE, acknowledged=True)
+    for message in (MESSAGE, taken, taken):
+        channel.send(message)
+    found = inside.incidents() if name == "pagerduty" else inside.aliases()
+    assert list(found.values()) == ["acknowledged"]
+    assert "payload" not in inside.bodies()[1]
+    channel.send(OVER)
+    found = inside.incidents() if name == "pagerduty" else inside.aliases()
+    assert list(found.values()) == ["resolved" if name == "pagerduty" else "closed"]
+    channel.close()
+
+
 def test_no_text_calls_a_slack_channel_or_makes_a_link(inside: Receiver) -> None:
     channel = MAKERS["slack"](inside.url, PATIENCE)
     channel.send(MESSAGE)

@@ -48,8 +48,27 @@ def test_an_end_never_overtakes_the_beginning_that_waits(world: World) -> None:
     world.deliver(timedelta(seconds=30))
     assert world.told(PAGER) == []
     world.deliver(timedelta(minutes=5))
-    assert [message.firing for message in world.channels[PAGER].messages] == [True, False]
+    told = [(message.firing, message.acknowledged) for message in world.channels[PAGER].messages]
+    # Nor does the word that somebody is on it.
+    assert told == [(True, False), (True, True), (False, False)]
     assert len({message.key for message in world.channels[PAGER].messages}) == 1
+
+
+def test_that_somebody_is_on_it_is_told_after_the_beginning_that_waits(world: World) -> None:
+    pager = world.channels[PAGER]
+    pager.failures = [Unreachable("away")] * 4
+    world.happen("a", fingerprint="a")
+    world.deliver()
+    for seconds in (5, 10, 20):
+        world.deliver(timedelta(seconds=seconds))
+    assert pager.failures == []
+    (alert,) = world.alerts.list()
+    event = audit("x", alert.id, "said", actor="alice", at=NOW)
+    world.alerts.acknowledge(alert.id, actor="alice", now=world.clock.now(), event=event)
+    world.deliver(timedelta(seconds=30))
+    assert world.told(PAGER) == []
+    world.deliver(timedelta(seconds=10))
+    assert [message.acknowledged for message in pager.messages] == [False, True]
 
 
 def test_a_new_alert_is_held_up_by_none_that_waits(world: World) -> None:

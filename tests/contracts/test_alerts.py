@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from sqlalchemy.engine import Engine
 from autotrader.alerts.case.report import post_mortem
 from autotrader.alerts.changes import audit
 from autotrader.alerts.delivery import deliver_one, prepare
+from autotrader.alerts.relayed import incident_of
 from autotrader.alerts.routing import Routing
 from autotrader.db.alerts import SqlAlerts
 from autotrader.db.engine import open_database
@@ -187,10 +189,94 @@ def test_what_nobody_acknowledges_goes_further_and_what_somebody_does_not(world:
     assert not world.alerts.acknowledge(alert.id, actor="bob", now=world.clock.now(), event=event)
     assert world.alerts.get(alert.id).acknowledged_by == "alice"
     world.deliver(timedelta(minutes=54))
-    assert len(world.told(PAGER)) == 2
+    assert world.told(PAGER)[2:] == ["[ACKNOWLEDGED] OperatorAlert: broken"]
     world.deliver(timedelta(minutes=1))
-    assert world.told(PAGER)[2:] == ["[NOBODY ACKNOWLEDGED, WARNING] Slow: broken"]
+    assert world.told(PAGER)[3:] == ["[NOBODY ACKNOWLEDGED, WARNING] Slow: broken"]
     assert len(world.events.recent(type=EventType.AUDIT)) == 1
+
+
+def take_on(world: World, fingerprint: str) -> None:
+    alert = next(a for a in world.alerts.list() if a.fingerprint == fingerprint and a.is_live)
+    event = audit("x", alert.id, "said", actor="alice", at=NOW)
+    assert world.alerts.acknowledge(alert.id, actor="alice", now=world.clock.now(), event=event)
+
+
+def test_a_pager_is_told_once_that_somebody_is_on_it_and_nobody_else_is(world: World) -> None:
+    world.happen("a", fingerprint="a")
+    world.deliver()
+    take_on(world, "a")
+    for _ in range(3):
+        world.deliver(timedelta(hours=2))
+    first, taken = world.channels[PAGER].messages
+    assert (taken.key, taken.firing, taken.acknowledged) == (first.key, True, True)
+    assert (len(world.told(LOG)), world.told(SLACK), world.told(EMAIL)) == (1, [], [])
+
+
+def test_an_incident_is_acknowledged_once_somebody_is_on_all_of_it(world: World) -> None:
+    world.happen("a", fingerprint="a")
+    world.happen("b", fingerprint="b")
+    world.deliver()
+    take_on(world, "a")
+    world.deliver(timedelta(minutes=1))
+    assert [m.acknowledged for m in world.channels[PAGER].messages] == [False]
+    take_on(world, "b")
+    world.deliver(timedelta(minutes=1))
+    assert [m.acknowledged for m in world.channels[PAGER].messages] == [False, True]
+    world.happen("a over", "info", fingerprint="a", resolved=True)
+    world.happen("b over", "info", fingerprint="b", resolved=True)
+    world.deliver(timedelta(minutes=1))
+    assert [m.firing for m in world.channels[PAGER].messages] == [True, True, False]
+
+
+def test_a_pager_that_was_not_told_of_an_alert_is_not_told_that_somebody_is_on_it(world: World) -> None:
+    relay = {Severity.CRITICAL: PAGER, Severity.WARNING: SLACK}
+    for routing in (ROUTING, Routing(ready=(ChannelName.ALERTMANAGER,), relay=relay)):
+        routed = World(world.engine, routing)
+        routed.happen(f"a{routing}", "warning", fingerprint="a")
+        routed.deliver(timedelta(days=1))
+        take_on(routed, "a")
+        routed.deliver(timedelta(minutes=1))
+        assert routed.told(PAGER) == []
+        routed.happen(f"over{routing}", "warning", fingerprint="a", resolved=True)
+        routed.deliver(timedelta(minutes=1))
+
+
+def test_a_word_that_somebody_is_on_it_which_is_refused_goes_no_other_way(world: World) -> None:
+    world.happen("a", fingerprint="a")
+    world.deliver()
+    take_on(world, "a")
+    world.channels[PAGER].failures = [Rejected("no")]
+    for _ in range(2):
+        world.deliver(timedelta(minutes=1))
+    assert (world.told(SLACK), world.told(EMAIL), world.alerts.totals().dead) == ([], [], 1)
+
+
+def test_where_alertmanager_pages_its_incident_is_acknowledged_of_ours_and_of_a_rule(world: World) -> None:
+    labels = {"alertname": "CircuitBreakerTripped", "severity": "critical"}
+    incident = incident_of(labels)
+    routed = World(world.engine, Routing(ready=(ChannelName.ALERTMANAGER,), relay={Severity.CRITICAL: PAGER}))
+    routed.happen("ours", fingerprint="ours", alert="CircuitBreakerTripped")
+    relayed: dict[str, Any] = {
+        "source": "alertmanager",
+        "alert": "CircuitBreakerTripped",
+        "incident": incident,
+    }
+    routed.happen("rule", fingerprint="rule", **relayed)
+    routed.deliver()
+    assert routed.told(PAGER) == []
+    take_on(routed, "rule")
+    routed.deliver(timedelta(minutes=1))
+    assert routed.told(PAGER) == [], "nobody is on the other alert of the incident"
+    take_on(routed, "ours")
+    routed.deliver(timedelta(minutes=1))
+    (taken,) = routed.channels[PAGER].messages
+    assert (taken.key, taken.firing, taken.acknowledged) == (incident, True, True)
+    # That it is over, Alertmanager says.
+    for mark in ("ours", "rule"):
+        data: dict[str, Any] = relayed if mark == "rule" else {"alert": "CircuitBreakerTripped"}
+        routed.happen(f"{mark} over", fingerprint=mark, resolved=True, **data)
+    routed.deliver(timedelta(minutes=1))
+    assert len(routed.channels[PAGER].messages) == 1
 
 
 def test_a_failure_is_tried_again_later_and_later_and_as_asked(world: World) -> None:

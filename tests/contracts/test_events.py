@@ -53,6 +53,13 @@ def test_the_newest_come_first_also_within_one_instant(log: EventLog) -> None:
     assert [e.key for e in log.recent()] == ["c", "b", "d", "a"]
 
 
+def test_it_began_with_its_earliest_event_whichever_was_recorded_first(log: EventLog) -> None:
+    assert log.began_at() is None
+    for key, minutes in {"b": 5, "a": 1, "c": 3}.items():
+        log.record(replace(EVENT, key=key, at=AT + timedelta(minutes=minutes)))
+    assert log.began_at() == AT + timedelta(minutes=1)
+
+
 def test_recent_is_limited_and_filtered_by_type(log: EventLog) -> None:
     for number in range(4):
         log.record(replace(EVENT, key=f"risk:{number}", type=EventType.RISK, at=AT + timedelta(number)))

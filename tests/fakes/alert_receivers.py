@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.fakes.http_server import Handler, listening
 
+_INCIDENTS = {"trigger": "triggered", "acknowledge": "acknowledged", "resolve": "resolved"}
+
 
 @dataclass
 class Fault:
@@ -62,15 +64,15 @@ class Receiver:
         """PagerDuty's: state by key; triggering one that is open opens no other."""
         found: dict[str, str] = {}
         for body in self.bodies():
-            found[body["dedup_key"]] = "resolved" if body["event_action"] == "resolve" else "triggered"
+            found[body["dedup_key"]] = _INCIDENTS[body["event_action"]]
         return found
 
     def aliases(self) -> dict[str, str]:
         """Opsgenie's: state by alias."""
         found: dict[str, str] = {}
         for path, _, body in self.posted:
-            if "/close" in path:
-                found[path.split("/")[3]] = "closed"
+            if "identifierType=alias" in path:
+                found[path.split("/")[3]] = "closed" if "/close" in path else "acknowledged"
             else:
                 found[body["alias"]] = "open"
         return found

@@ -1,4 +1,4 @@
-"""A wall clock that stands until a test moves it."""
+"""Clocks that stand until a test moves them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,15 @@ class SettableClock:
     def advance(self, by: timedelta) -> None:
         self._now += by
         self._monotonic += by.total_seconds()
+
+
+class LiveAt:
+    """A market clock that is live, at an instant that the test chooses."""
+
+    is_replay = False
+
+    def __init__(self, now: datetime) -> None:
+        self.instant = now
+
+    def now(self) -> datetime:
+        return self.instant

@@ -40,6 +40,9 @@ class InMemoryEventLog:
         # Of one instant, the one recorded last is the newest.
         return sorted(found, key=lambda e: e.at)[::-1][offset : offset + limit]
 
+    def began_at(self) -> datetime | None:
+        return min((event.at for event in self.events.values()), default=None)
+
     def counts(self, start: datetime, end: datetime) -> Mapping[tuple[EventType, str], int]:
         return Counter((event.type, event.severity) for event in self._between(start, end))
 

@@ -119,39 +119,43 @@ CASES = (
     Case(
         "ComponentUnhealthy",
         {'component_health{component="broker",service="api"}': "1x4 0x9 1x9"},
-        *(6, 7, 15),
+        *(6, 7, 21),
         _of("critical", "broker is unhealthy: its health is 0, where 1 is healthy", component="broker"),
         {'component_health{component="disk",service="api"}': "0.5x30"},
     ),
     Case(
         "BackupMissing",
         {"backup_last_success_timestamp_seconds": "0x1580 94800x20"},
-        *(1560, 1561, 1585),
+        *(1561, 1562, 1587),
         _of(
             "critical",
-            "The newest backup is 1d 2h 1m 0s old, or there was none in that time; "
+            "The newest backup is 1d 2h 2m 0s old, or there was none in that time; "
             "there should be one every 26h",
         ),
+        # The database is away for a while, and the exporter is an old process.
         {
-            "backup_last_success_timestamp_seconds": "0x1500 90000x150",
-            'process_start_time_seconds{service="exporter"}': "0x1650",
+            "backup_last_success_timestamp_seconds": "0x1500 90000x50 stale _x20 90000x80",
+            'process_start_time_seconds{service="exporter"}': "0x1700",
+            'exporter_source_up{source="backups"}': "1x1550 0x20 1x80",
         },
         1640,
     ),
     Case(
         "BackupMissing",
+        # Never one was made, and the exporter is started anew each day.
         {
-            'process_start_time_seconds{service="exporter"}': "0x1600",
-            "backup_last_success_timestamp_seconds": "_x1570 94200x30",
+            'backup_awaited_since_timestamp_seconds{service="exporter"}': "0x1570 stale _x30",
+            'process_start_time_seconds{service="exporter"}': "0x1400 84000x200",
+            "backup_last_success_timestamp_seconds": "_x1571 94260x30",
         },
-        *(1560, 1561, 1575),
+        *(1561, 1562, 1578),
         _of(
             "critical",
-            "The newest backup is 1d 2h 1m 0s old, or there was none in that time; "
+            "The newest backup is 1d 2h 2m 0s old, or there was none in that time; "
             "there should be one every 26h",
             service="exporter",
         ),
-        {'process_start_time_seconds{service="exporter"}': "0x1500"},
+        {'backup_awaited_since_timestamp_seconds{service="exporter"}': "0x1500"},
         1500,
     ),
     Case(
@@ -198,15 +202,15 @@ CASES = (
     ),
     Case(
         "DataPipelineFailure",
-        {'pipeline_consecutive_failures{dag_id="data_pipeline"}': "0 1 2 3 3 0 0"},
-        *(2, 3, 5),
+        {'pipeline_consecutive_failures{dag_id="data_pipeline"}': "0 1 2 3 3 0x9"},
+        *(2, 3, 11),
         _of("critical", "data_pipeline failed 3 times in a row", dag_id="data_pipeline"),
         {'pipeline_consecutive_failures{dag_id="weekly_report"}': "5x30"},
     ),
     Case(
         "ModelDeploymentFailure",
-        {"deployment_last_failure_timestamp_seconds": "_x5 300x90"},
-        *(4, 10, 65),
+        {'deployment_last_failure_timestamp_seconds{service="exporter"}': "_x5 300x90"},
+        *(4, 10, 71),
         _of("critical", "A deployment failed 5m 0s ago; predictions are those of the version before"),
         {"deployment_last_failure_timestamp_seconds": "-3600x90"},
         90,
@@ -214,10 +218,10 @@ CASES = (
     Case(
         "CriticalFeatureDrift",
         {
-            'feature_psi{feature="rsi"}': "0.1x4 0.35x4 0.1x4",
-            'feature_drift_verdict{feature="rsi"}': "0x4 2x9",
+            'feature_psi{feature="rsi"}': "0.1x4 0.35x4 0.1x9",
+            'feature_drift_verdict{feature="rsi"}': "0x4 2x15",
         },
-        *(4, 5, 10),
+        *(4, 5, 16),
         _of("critical", "rsi has a PSI of 0.35, above 0.3 and beyond chance", feature="rsi"),
         # As large, and not beyond chance; beyond chance, and not as large.
         {
@@ -230,10 +234,10 @@ CASES = (
     Case(
         "FeatureDriftWarning",
         {
-            'feature_psi{feature="rsi"}': "0.1x4 0.25x4 0.1x4",
-            'feature_drift_verdict{feature="rsi"}': "0x4 1x9",
+            'feature_psi{feature="rsi"}': "0.1x4 0.25x4 0.1x9",
+            'feature_drift_verdict{feature="rsi"}': "0x4 1x15",
         },
-        *(4, 5, 10),
+        *(4, 5, 16),
         _of("warning", "rsi has a PSI of 0.25, above 0.2", feature="rsi"),
         {
             'feature_psi{feature="rsi"}': "0.25x30",
@@ -245,8 +249,8 @@ CASES = (
     *(
         Case(
             "DataQualityIssues",
-            {f'{metric}{{{label}="{name}"}}': f"0x4 {share}x4 0x4"},
-            *(4, 5, 10),
+            {f'{metric}{{{label}="{name}"}}': f"0x4 {share}x4 0x9"},
+            *(4, 5, 16),
             _of(
                 "warning",
                 f"{name}: {share * 100:.4g}% is missing (more than 5% warns) or was refused as an outlier",
@@ -276,15 +280,22 @@ CASES = (
     ),
     Case(
         "CircuitBreakerTripped",
-        {"trading_circuit_breaker_active": "0x4 1x4 0x4"},
-        *(4, 5, 10),
+        # The trader's word ends with it, the exporter's a while later: it reads the database.
+        {
+            'trading_circuit_breaker_active{service="trader"}': "0x4 1x1 stale",
+            'trading_circuit_breaker_active{service="exporter"}': "0x5 1x3 0x9",
+        },
+        *(4, 5, 16),
         _of("critical", "The circuit breaker halts trading (it is at 1): a person must resume it"),
-        {"trading_circuit_breaker_active": "0x30"},
+        {
+            'trading_circuit_breaker_active{service="trader"}': "0x10 stale",
+            'trading_circuit_breaker_active{service="exporter"}': "0x30",
+        },
     ),
     Case(
         "PositionMismatch",
-        {'trading_position_mismatches{kind="QUANTITY_MISMATCH"}': "0x4 2x4 0x4"},
-        *(4, 5, 10),
+        {'trading_position_mismatches{kind="QUANTITY_MISMATCH",service="exporter"}': "0x4 2x4 0x9"},
+        *(4, 5, 16),
         _of(
             "critical",
             "2 differences from the broker (QUANTITY_MISMATCH) wait for a person",
@@ -303,7 +314,7 @@ CASES = (
     Case(
         "WorkerQueueBacklog",
         {'queue_length{queue="default"}': "100x4 150x15 0x10"},
-        *(9, 10, 22),
+        *(9, 10, 27),
         _of("warning", "150 tasks wait in default, more than 100", queue="default"),
         {'queue_length{queue="default"}': "100x30"},
     ),
@@ -331,8 +342,8 @@ CASES = (
     ),
     Case(
         "BacktestTakingTooLong",
-        {'job_oldest_running_seconds{type="backtest"}': "3540 3600 3660 0 0"},
-        *(1, 2, 3),
+        {'job_oldest_running_seconds{type="backtest"}': "3540 3600 3660 0x9"},
+        *(1, 2, 9),
         _of("warning", "A backtest has run for 1h 1m 0s, longer than 3600 s", type="backtest"),
         {'job_oldest_running_seconds{type="report"}': "9000x30"},
     ),
@@ -448,21 +459,28 @@ CASES = (
     ),
     Case(
         "NoWorkersAvailable",
-        {'worker_heartbeat_timestamp{worker="a"}': "0+60x3 180x4 480+60x9", 'up{service="exporter"}': "1x40"},
-        *(5, 6, 9),
+        {'worker_active{worker="a"}': "0x3 stale _x4 1x30", 'exporter_source_up{source="workers"}': "1x40"},
+        *(5, 6, 15),
         _of("critical", "0 workers were heard of within 2m"),
         {  # one of two is silent
-            'worker_heartbeat_timestamp{worker="a"}': "0x30",
-            'worker_heartbeat_timestamp{worker="b"}': "0+60x30",
-            'up{service="exporter"}': "1x30",
+            'worker_active{worker="a"}': "0x3 stale",
+            'worker_active{worker="b"}': "0x30",
+            'exporter_source_up{source="workers"}': "1x30",
         },
     ),
     Case(
         "NoWorkersAvailable",
-        {'worker_heartbeat_timestamp{worker="a"}': "_x5 300+60x9", 'up{service="exporter"}': "_x2 1x40"},
-        *(1, 2, 6),
+        # None was ever heard of, and Redis does not answer at first.
+        {
+            'worker_active{worker="a"}': "_x7 0x30",
+            'exporter_source_up{source="workers"}': "_x1 0x1 1x40",
+        },
+        *(4, 5, 13),
         _of("critical", "0 workers were heard of within 2m"),
-        {'up{service="exporter"}': "0x30"},  # nobody looks
+        {  # a look fails, the exporter is started anew, a worker is too busy, and Redis is away for good
+            'worker_active{worker="a"}': "0x3 stale 0x3 stale _ 0x1 stale 0 stale",
+            'exporter_source_up{source="workers"}': "1x3 0 1x3 stale 0 1x3 0x20",
+        },
     ),
     Case(
         "ErrorBudgetBurn",
@@ -488,13 +506,13 @@ CASES = (
     ),
     Case(
         "ErrorBudgetBurn",
-        {'feature_freshness_seconds{instrument="a"}': "60x30 4000x60 60x450"},
+        {'feature_overdue_seconds{instrument="a"}': "60x30 4000x60 60x450"},
         *(30, 91, 480),
         (
             Alert("critical", f"data_freshness {_BURN.format(100)}", {"slo": "data_freshness"}),
             Alert("warning", f"data_freshness {_BURN.format('66.3')}", {"slo": "data_freshness"}),
         ),
-        {'feature_freshness_seconds{instrument="a"}': "3600x200"},
+        {'feature_overdue_seconds{instrument="a"}': "3600x200"},
         200,
     ),
     Case(

@@ -72,7 +72,8 @@ def test_only_times_of_rules_are_scaled(tmp_path_factory: pytest.TempPathFactory
                 age, younger = AGES[before["alert"]]
                 expected = expected.replace(f" {age:.0f}", f" {younger}")
             assert after["expr"] == expected
-            assert after.get("for") == (f"{HOLD_SECONDS}s" if "for" in before else None)
+            for wait in ("for", "keep_firing_for"):
+                assert after.get(wait) == (f"{HOLD_SECONDS}s" if wait in before else None)
             assert (after["labels"], after["alert"]) == (before["labels"], before["alert"])
 
 

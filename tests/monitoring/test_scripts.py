@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import stat
 import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from autotrader.domain.thresholds import READINESS
 from tests.monitoring.parts import UNWATCHED_MOUNTS
 from tests.services import free_port
 
@@ -100,13 +104,66 @@ def test_a_disk_is_watched_wherever_it_is_mounted(mounted: str, tmp_path: Path) 
     assert (pattern.search(mounted), bool(pattern.search("/proc/sys"))) == (None, True)
 
 
+# ---------------------------------------------------------------------------- the token of the platform
+
+MAKE_TOKEN = """
+set -euo pipefail
+root=$PWD folder=$1 AUTOTRADER_PYTHON=$2
+for name in log steps monitoring; do . "scripts/lib/$name.sh"; done
+platform() {
+  case $1 in
+    *list_tokens) cat "$folder/tokens" ;;
+    *create_token) echo '{"token": "atk_0000000000ff_new"}' ;;
+  esac
+}
+make_token platform
+"""
+HELD = "0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "is_made_anew"),
+    [
+        ([(HELD, "in force", 61)], False),
+        ([(HELD, "in force", READINESS.token_days)], True),  # when prod-check begins to warn
+        ([(HELD, "revoked", 80), ("another", "in force", 80)], True),
+        ([], True),  # as after a restore of an older database
+        (None, False),
+    ],
+    ids=["lasts", "ends soon", "revoked", "unknown", "cannot be asked"],
+)
+def test_a_token_is_made_anew_unless_the_platform_knows_that_it_lasts(
+    tokens: list[tuple[str, str, float]] | None, is_made_anew: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "secrets" / "platform-token"
+    file.parent.mkdir()
+    file.write_text(f"atk_{HELD}_held")
+    if tokens is not None:
+        now = datetime.now(UTC)
+        rows = [
+            {"id": i, "state": state, "expires_at": (now + timedelta(days=days)).isoformat()}
+            for i, state, days in tokens
+        ]
+        (tmp_path / "tokens").write_text(json.dumps({"tokens": rows}))
+    done = subprocess.run(
+        ["bash", "-c", MAKE_TOKEN, "make", tmp_path, sys.executable],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == ("atk_0000000000ff_new" if is_made_anew else f"atk_{HELD}_held")
+    assert ("could not be asked" in done.stderr) == (tokens is None)
+
+
 # ---------------------------------------------------------------------------- in containers
 
 # Stands for Docker, which is not here: it notes what it is asked, and answers as far as the script reads it.
 DOCKER = """#!/usr/bin/env bash
 printf '%s|%s|%s\\n' "$MONITORING_FOLDER" "$MONITORING_USER" "$*" >>"$DOCKER_ASKED"
 case "$*" in
-  *' exec '*) echo '{"token": "atk-of-tests"}' ;;
+  *list_tokens*)
+    row='"id": "0ff1ce", "state": "in force", "expires_at": "2999-01-01T00:00:00+00:00"'
+    echo "{\\"tokens\\": [{$row}]}" ;;
+  *' exec '*) echo '{"token": "atk_0ff1ce_of-tests"}' ;;
   *' ps '*) printf 'grafana\\nalertmanager\\n' ;;
   *'config --services') printf 'prometheus\\ngrafana\\nalertmanager\\n' ;;
 esac
@@ -142,7 +199,7 @@ def test_containers_get_this_platforms_files_and_a_token_that_others_cannot_read
         assert done.returncode == 0, done.stderr
 
     token = folder / "secrets" / "platform-token"
-    assert (token.read_text(), stat.S_IMODE(token.stat().st_mode)) == ("atk-of-tests", 0o600)
+    assert (token.read_text(), stat.S_IMODE(token.stat().st_mode)) == ("atk_0ff1ce_of-tests", 0o600)
     assert '"postgres-exporter:9187"' in (folder / "prometheus" / "prometheus.yml").read_text()
     assert "Redis connections" in (folder / "dashboards" / "platform_operations.json").read_text()
     assert {path.name for path in (folder / "data").iterdir()} == {"prometheus", "alertmanager", "grafana"}

@@ -30,12 +30,11 @@ JUDGE_SECONDS = 1
 HOLD_SECONDS = 3
 # What a rule looks back on: some scrapes.
 WINDOWS = {"5m": "10s", "30m": "12s", "1h": "15s", "6h": "15s", "3d": "20s"}
-# Times that are compared with: of a backup, of a failed deployment and a running backtest, of a worker.
+# Times that are compared with: of a backup, of a failed deployment and a running backtest.
 AGES = {
     "BackupMissing": (ALERTS.backup_age.total_seconds(), 25),
     "ModelDeploymentFailure": (ALERTS.deployment_failure.total_seconds(), 12),
     "BacktestTakingTooLong": (ALERTS.backtest_seconds, 4),
-    "NoWorkersAvailable": (ALERTS.worker_silence.total_seconds(), 10),
 }
 
 
@@ -196,7 +195,8 @@ def watching(folder: Path, ports: Mapping[str, int], **monitoring: Any) -> Itera
 def faster(folder: Path) -> None:
     """Let the generated rules, scrapes and notices run at the pace of a test."""
     for path in (folder / "prometheus" / "rules").glob("*.yml"):
-        text = re.sub(r'for: "[^"]+"', f'for: "{HOLD_SECONDS}s"', path.read_text())
+        text = re.sub(r'\bfor: "[^"]+"', f'for: "{HOLD_SECONDS}s"', path.read_text())
+        text = re.sub(r'keep_firing_for: "[^"]+"', f'keep_firing_for: "{HOLD_SECONDS}s"', text)
         text = re.sub(r"\[(\w+)\]", lambda found: f"[{WINDOWS[found[1]]}]", text)
         text = text.replace('interval: "30s"', f'interval: "{JUDGE_SECONDS}s"')
         path.write_text("".join(map(_younger, re.split(r"(?=^ +- alert: )", text, flags=re.MULTILINE))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -92,10 +92,12 @@ def keep_alive(alerts: Alerts, channel: AlertmanagerChannel, runbooks: str, cloc
     return len(ours)
 
 
-def every_live(alerts: Alerts) -> Iterator[Alert]:
+def every_live(
+    alerts: Alerts, states: Sequence[AlertState] = (AlertState.OPEN, AlertState.ACKNOWLEDGED)
+) -> Iterator[Alert]:
     """Those that are open or acknowledged, newest first, as far as anybody can read them."""
     for start in range(0, _MOST_KEPT, _PAGE):
-        found = alerts.list(states=(AlertState.OPEN, AlertState.ACKNOWLEDGED), limit=_PAGE, offset=start)
+        found = alerts.list(states=states, limit=_PAGE, offset=start)
         yield from found
         if len(found) < _PAGE:
             return

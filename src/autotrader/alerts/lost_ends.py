@@ -65,19 +65,29 @@ class LostEnds:
                 continue
             since = self._unknown_since[alert.id] = before.get(alert.id, moment)
             if moment - since >= patience(alert.severity).total_seconds():
-                ended += self._events.record(_end(alert, self._clock.now()))
+                ended += self._events.record(end_of(alert, UNKNOWN, "unknown", self._clock.now()))
         if ended:
             log.warning("alerts are over, of which nobody said so", ended=ended, reason=UNKNOWN)
         return ended
 
 
-def _end(alert: Alert, now: datetime) -> Event:
+def end_of(alert: Alert, why: str, word: str, now: datetime) -> Event:
+    """That the alert is over, as it was raised last; the same told twice is one entry.
+
+    Parameters
+    ----------
+    why : str
+        A sentence for a person.
+    word : str
+        The same, as part of a key.
+    """
+    began = RELAYED if alert.relayed else "alert"
     return Event(
         # Where it is raised again meanwhile, this is no word on that.
-        key=f"{RELAYED}/{alert.id}/{alert.last_at.isoformat()}/unknown",
+        key=f"{began}/{alert.id}/{alert.last_at.isoformat()}/{word}",
         type=EventType.ALERT,
         severity=alert.severity.value,
-        message=UNKNOWN,
+        message=why,
         actor=ITSELF,
         at=now,
         instrument=alert.instrument,

@@ -24,6 +24,7 @@ def message(
     names: Sequence[str],
     base: str,
     at: datetime,
+    acknowledged: bool = False,
 ) -> Message:
     """One message for all of them.
 
@@ -39,17 +40,22 @@ def message(
         Names of all.
     base : str
         What a runbook's path is added to.
+    acknowledged : bool
+        Of a pager's incident that goes on: somebody is on all of it.
     """
-    escalation = max((alert.escalations for alert in alerts), default=0) if firing else 0
+    is_asked = firing and not acknowledged
+    escalation = max((alert.escalations for alert in alerts), default=0) if is_asked else 0
+    state = severity.upper() if is_asked else "ACKNOWLEDGED" if firing else "RESOLVED"
     return Message(
         key=key,
         firing=firing,
         severity=severity,
-        title=_title(alerts, total, severity, names, firing=firing, escalation=escalation),
+        title=_title(alerts, total, names, state=state, escalation=escalation),
         lines=tuple(line_of(alert, base) for alert in alerts),
         total=total,
         escalation=escalation,
         at=at,
+        acknowledged=acknowledged,
     )
 
 
@@ -76,13 +82,11 @@ def plain_text(message: Message) -> str:
 def _title(
     alerts: Sequence[Alert],
     total: int,
-    severity: Severity,
     names: Sequence[str],
     *,
-    firing: bool,
+    state: str,
     escalation: int,
 ) -> str:
-    state = severity.upper() if firing else "RESOLVED"
     late = "NOBODY ACKNOWLEDGED, " if escalation else ""
     if total == 1:
         return one_line(f"[{late}{state}] {alerts[0].name}: {alerts[0].message}", MOST_TITLE)

@@ -99,24 +99,28 @@ def _risk(event: Event) -> tuple[Raising, ...]:
 
 
 def _recovery(event: Event) -> tuple[Raising, ...]:
+    """A difference is the account's, whoever finds it and however often; whoever finds none ends it."""
+    account = event.data.get("account")
+    mark = f"{_MISMATCH}/{account}" if account else event.key
+    is_unsettled = event.key.startswith("recovery-") and event.severity == "critical"
+    if is_unsettled or event.key.startswith("discrepancies-"):
+        return (_raising(event, _MISMATCH, mark),)
+    ended = (_raising(event, _MISMATCH, mark, resolved=True),) if event.data.get("agrees") is True else ()
     if _severity(event) is Severity.INFO:
-        return ()
-    found = re.fullmatch(r"discrepancies-(.+)-[^-]+-\d{4}-.+", event.key, re.DOTALL)
-    if found:
-        return (_raising(event, _MISMATCH, f"{_MISMATCH}/{found[1]}"),)
-    name = _MISMATCH if event.key.startswith("recovery-") and event.severity == "critical" else "Recovery"
-    return (_raising(event, name, event.key),)
+        return ended
+    return (*ended, _raising(event, "Recovery", event.key))
 
 
 def _deployment(event: Event) -> tuple[Raising, ...]:
-    rollout = event.data.get("rollout")
+    """A failure is over with the strategy's next version that goes live whole."""
+    mark = f"rollout/{event.data.get('strategy') or event.key}"
     if _severity(event) is not Severity.INFO:
-        return (_raising(event, "ModelDeploymentFailure", f"rollout/{rollout or event.key}"),)
+        return (_raising(event, "ModelDeploymentFailure", mark),)
     if event.key.startswith("promoted/"):
         return (_raising(event, "ModelPromoted", event.key),)
     if event.key.endswith("/completed"):
         return (
-            _raising(event, "ModelDeploymentFailure", f"rollout/{rollout or event.key}", resolved=True),
+            _raising(event, "ModelDeploymentFailure", mark, resolved=True),
             _raising(event, "DeploymentCompleted", event.key),
         )
     return ()

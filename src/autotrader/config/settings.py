@@ -166,7 +166,9 @@ class TrainingSettings(Section):
     fold_days: int = Field(7, ge=1, description="Test window of each fold")
     trials_per_model: int = Field(6, ge=1)
     models: Words = ("logistic", "hist_gradient_boosting", "lightgbm")
-    sample_every_bars: int = Field(5, ge=1, description="Labels overlap: learn from, and decide at, every n-th bar")
+    sample_every_bars: int = Field(
+        5, ge=1, description="Labels overlap: learn from and decide at every n-th bar"
+    )
     seed: int = 7
     keep_runs: int = Field(5, ge=1, description="Newest runs whose files are kept under home")
 
@@ -270,7 +272,7 @@ class DeploymentSettings(Section):
         30.0, ge=1, description="Pairs of answers are kept so long after their rollout; verdicts for ever"
     )
     idle_hours: float = Field(
-        1.0, gt=0, description="A stage that passed waits for the next request so long, then is rolled back"
+        1.0, gt=0, description="A stage that passed, or paused, waits for people so long, then is rolled back"
     )
 
 

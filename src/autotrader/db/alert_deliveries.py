@@ -28,7 +28,7 @@ def claim(connection: Connection, channel: ChannelName, now: datetime) -> Delive
         table.channel == channel,
         table.state == DeliveryState.WAITING,
         sa.or_(table.next_at <= now, table.attempted_at > now + ALERTING.clock_tolerance),
-        sa.or_(table.message["firing"].as_boolean(), ~_waits_before()),
+        sa.or_(sa.and_(table.message["firing"].as_boolean(), ~_is_acknowledged()), ~_waits_before()),
     )
     rank = sa.case(*((table.severity == severity, severity.rank) for severity in Severity))
     query = (
@@ -49,8 +49,16 @@ def claim(connection: Connection, channel: ChannelName, now: datetime) -> Delive
     return delivery_of(connection.execute(_DELIVERY.where(table.id == found)).mappings().one())
 
 
+def _is_acknowledged() -> sa.ColumnElement[bool]:
+    # Messages from before have no word on that.
+    return sa.func.coalesce(ALERT_DELIVERIES.c.message["acknowledged"].as_boolean(), sa.false())
+
+
 def _waits_before() -> sa.Exists:
-    """Whether an older message may say that what this one ends begins: a pager would keep that open."""
+    """Whether an older message may say that what this one ends begins: a pager would keep that open.
+
+    Or that what somebody is on begins: a pager knows nothing of it yet.
+    """
     table, older = ALERT_DELIVERIES.c, ALERT_DELIVERIES.alias("older")
     return sa.exists().where(
         older.c.channel == table.channel,

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from autotrader.alerts import rules
+from autotrader.alerts.relayed import RELAYED, incident_of
 from autotrader.alerts.routing import Routing
 from autotrader.alerts.sources import TYPES
 from autotrader.db import alert_outbox as outbox
@@ -72,6 +73,8 @@ class Fold:
         return alert.id
 
     def write(self, routing: Routing) -> None:
+        if routing.by_alertmanager:
+            self._changed = {name: _of_its_group(alert) for name, alert in self._changed.items()}
         # Ended ones first: at no moment are there two live ones of a fingerprint.
         ordered = sorted(self._changed.values(), key=lambda alert: alert.is_live)
         put_all(self._connection, ALERTS, [row_of(alert) for alert in ordered])
@@ -85,6 +88,13 @@ class Fold:
         )
         for severity, number in sorted(self._suppressed.items()):
             outbox.count(self._connection, SUPPRESSED, number, severity=severity)
+
+
+def _of_its_group(alert: Alert) -> Alert:
+    """With the pager's incident that Alertmanager makes of it, unless we told of it ourselves before."""
+    if alert.relayed or (alert.thread and not alert.thread.startswith(RELAYED)):
+        return alert
+    return replace(alert, thread=incident_of({"alertname": alert.name, "severity": alert.severity.value}))
 
 
 def untaken(connection: Connection, now: datetime, limit: int) -> list[tuple[int, Event]]:

@@ -78,13 +78,19 @@ def count(connection: Connection, name: str, by: int = 1, *, channel: str = "", 
 def _channels(
     connection: Connection, alert: Alert, telling: Telling, routing: Routing
 ) -> Sequence[ChannelName]:
-    if telling not in (Telling.RESOLVED, Telling.TAKEN_BACK):
+    if telling not in (Telling.ACKNOWLEDGED, Telling.RESOLVED, Telling.TAKEN_BACK):
         return routing.channels(alert, telling)
     # Whoever was told of it, whatever the routes are by now.
-    query = sa.select(ALERT_TELLINGS.c.channel).where(ALERT_TELLINGS.c.alert_id == alert.id).distinct()
-    told = set(connection.scalars(query))
-    if telling is Telling.TAKEN_BACK and alert.severity in routing.relay:
+    query = sa.select(ALERT_TELLINGS.c.channel).where(
+        ALERT_TELLINGS.c.alert_id == alert.id, ALERT_TELLINGS.c.kind != Telling.ACKNOWLEDGED
+    )
+    told = set(connection.scalars(query.distinct()))
+    by_alertmanager = told and (alert.relayed or ChannelName.ALERTMANAGER in told)
+    is_asked = telling is Telling.TAKEN_BACK or (telling is Telling.ACKNOWLEDGED and by_alertmanager)
+    if is_asked and alert.severity in routing.relay:
         told.add(routing.relay[alert.severity])
+    if telling is Telling.ACKNOWLEDGED:
+        return sorted(name for name in told if name.is_pager and name in routing.opened)
     return sorted(told)
 
 
@@ -182,8 +188,11 @@ def _deliver(
     alerts = [Alert(*row) for row in connection.execute(newest.order_by(*order).limit(most))]
     of_names = sa.select(ALERTS.c.name, sa.func.count(), sa.func.max(_RANK)).where(ours)
     names = connection.execute(of_names.group_by(ALERTS.c.name).order_by(ALERTS.c.name)).all()
-    live = sa.and_(ALERTS.c.state != AlertState.RESOLVED, ALERTS.c.thread == thread if thread else ours)
+    concerned = ALERTS.c.thread == thread if thread else ours
+    live = sa.and_(ALERTS.c.state != AlertState.RESOLVED, concerned)
     firing = bool(connection.scalar(sa.select(sa.exists().where(live))))
+    unattended = sa.exists().where(ALERTS.c.state == AlertState.OPEN, concerned)
+    acknowledged = channel.is_pager and firing and not connection.scalar(sa.select(unattended))
     identity = uuid.uuid4().hex[:16]
     told = message(
         alerts,
@@ -194,9 +203,19 @@ def _deliver(
         names=[name for name, *_ in names],
         base=base,
         at=now,
+        acknowledged=acknowledged,
     )
-    # A pager's incident goes on while one of its alerts does: it need not hear of those that ended.
-    is_news = not (channel.is_pager and firing and all(not alert.is_live for alert in alerts))
+    kinds = sa.select(ALERT_TELLINGS.c.kind).where(
+        ALERT_TELLINGS.c.alert_id.in_(sa.select(ALERTS.c.id).where(ours)),
+        _UNTOLD,
+        ALERT_TELLINGS.c.channel == channel,
+    )
+    if set(connection.scalars(kinds.distinct())) == {Telling.ACKNOWLEDGED}:
+        # The others of the incident may need somebody else.
+        is_news = acknowledged
+    else:
+        # A pager's incident goes on while one of its alerts does: it need not hear of those that ended.
+        is_news = not (channel.is_pager and firing and all(not alert.is_live for alert in alerts))
     if is_news:
         connection.execute(
             sa.insert(ALERT_DELIVERIES), [new_delivery(identity, channel, bundle.label, told, now)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +40,7 @@ from autotrader.ports.alerts import (
     ChannelName,
     Delivery,
     DeliveryState,
+    Telling,
     Totals,
 )
 from autotrader.ports.events import Event, EventType
@@ -128,7 +129,9 @@ class SqlAlerts(SqlCases):
             serialise(connection, _LOCK)
             if deliveries.finish(connection, delivery, DeliveryState.DEAD, now, error=error):
                 tried = (*delivery.tried, delivery.channel)
-                to = self._routing.instead(delivery.severity, tried) if delivery.message.firing else None
+                told = delivery.message
+                is_asked = told.firing and not told.acknowledged
+                to = self._routing.instead(delivery.severity, tried) if is_asked else None
                 if to is not None:
                     deliveries.hand_over(connection, delivery, to, now)
                 outbox.count(connection, FAILED, channel=delivery.channel)
@@ -157,6 +160,14 @@ class SqlAlerts(SqlCases):
             newest = query.order_by(ALERTS.c.resolved_at.desc(), ALERTS.c.id).limit(limit)
             return [Alert(*row) for row in connection.execute(newest)]
 
+    def ended_by_hand(self, fingerprints: Sequence[str]) -> Mapping[str, datetime]:
+        query = sa.select(ALERTS.c.fingerprint, sa.func.max(ALERTS.c.resolved_at)).where(
+            ALERTS.c.fingerprint.in_(fingerprints), ~_LIVE, ALERTS.c.resolved_by != rules.ITSELF
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(query.group_by(ALERTS.c.fingerprint))
+            return {row[0]: row[1] for row in found}
+
     def history(
         self,
         *,
@@ -179,7 +190,9 @@ class SqlAlerts(SqlCases):
             alert = _get(connection, alert_id)
             if alert.state in (AlertState.ACKNOWLEDGED, AlertState.RESOLVED):
                 return False
-            put_all(connection, ALERTS, [row_of(rules.acknowledge(alert, actor=actor, now=now))])
+            acknowledged = rules.acknowledge(alert, actor=actor, now=now)
+            put_all(connection, ALERTS, [row_of(acknowledged)])
+            outbox.tell(connection, [(acknowledged, Telling.ACKNOWLEDGED)], self._routing, now)
             record_event(connection, event)
         return True
 

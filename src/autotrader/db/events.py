@@ -46,6 +46,11 @@ class SqlEventLog:
         with reading(self._engine) as connection:
             return question.all(connection, limit=limit, offset=offset, **given)
 
+    def began_at(self) -> datetime | None:
+        with reading(self._engine) as connection:
+            began: datetime | None = connection.scalar(sa.select(sa.func.min(EVENTS.c.at)))
+        return began
+
     def counts(self, start: datetime, end: datetime) -> Mapping[tuple[EventType, str], int]:
         with reading(self._engine) as connection:
             return dict(_COUNTS.all(connection, start=start, end=end))

@@ -78,6 +78,7 @@ def event_of(
         at=at,
         data={
             "rollout": rollout.id,
+            "strategy": rollout.strategy_id,
             "version": rollout.version,
             "previous_version": rollout.previous_version,
             "color": rollout.candidate.value,

@@ -2,7 +2,9 @@
 
 The rule files, their tests, the list of runbooks and the catalogue in the documentation come from here;
 the numbers come from `domain/thresholds.py`. An alert has a page, `runbooks/alerts/<name>.md`. Alerts of
-the application's own (a model was promoted, a trade executed) are raised by it, and are no rules.
+the application's own (a model was promoted, a trade executed) are raised by it, and are no rules. Where it
+raises one of a rule's name, the rule yields no label `service`, as it has none: they are one group of
+Alertmanager's then, one incident that lasts until both are over.
 
 Summaries are Prometheus templates: each holds `$value`, in the unit that a person reads.
 """
@@ -75,6 +77,8 @@ class AlertRule:
         How the number is written.
     hold : timedelta
         The rule's `for`.
+    keep_firing : timedelta
+        The rule's `keep_firing_for`: so long it goes on while its expression yields nothing.
     labels : Mapping
         Beside `severity`.
     """
@@ -86,6 +90,7 @@ class AlertRule:
     summary: str
     shown: Shown = Shown.NUMBER
     hold: timedelta = timedelta(0)
+    keep_firing: timedelta = timedelta(0)
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -162,18 +167,21 @@ _SERVICES = (
         "min by (component) (component_health) == 0",
         "{{ $labels.component }} is unhealthy: its health is {value}, where 1 is healthy",
         hold=ALERTS.component_unhealthy,
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "BackupMissing",
         Severity.CRITICAL,
         Group.SERVICES,
         f"time() - backup_last_success_timestamp_seconds > {ALERTS.backup_age.total_seconds():.0f}"
-        # Where there never was one, it counts from when we began to look.
-        ' or (time() - process_start_time_seconds{service="exporter"} unless on ()'
-        f" backup_last_success_timestamp_seconds) > {ALERTS.backup_age.total_seconds():.0f}",
+        # Where there never was one. Both are of one look: while the database is away, neither is there.
+        " or time() - backup_awaited_since_timestamp_seconds"
+        f" > {ALERTS.backup_age.total_seconds():.0f}",
         f"The newest backup is {{value}} old, or there was none in that time;"
         f" there should be one every {promql_duration(ALERTS.backup_age)}",
         Shown.SECONDS,
+        ALERTS.backup_missing,
+        ALERTS.source_away,
     ),
     AlertRule(
         "HighLatency",
@@ -237,15 +245,17 @@ _DATA_AND_MODELS = (
         Group.DATA_AND_MODELS,
         f'pipeline_consecutive_failures{{dag_id="data_pipeline"}} >= {ALERTS.pipeline_failures}',
         "{{ $labels.dag_id }} failed {value} times in a row",
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "ModelDeploymentFailure",
         Severity.CRITICAL,
         Group.DATA_AND_MODELS,
-        "time() - deployment_last_failure_timestamp_seconds"
+        "time() - max(deployment_last_failure_timestamp_seconds)"
         f" < {ALERTS.deployment_failure.total_seconds():.0f}",
         "A deployment failed {value} ago; predictions are those of the version before",
         Shown.SECONDS,
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "CriticalFeatureDrift",
@@ -253,6 +263,7 @@ _DATA_AND_MODELS = (
         Group.DATA_AND_MODELS,
         f"feature_psi > {DRIFT.psi_critical} and on (feature) feature_drift_verdict >= 2",
         f"{{{{ $labels.feature }}}} has a PSI of {{value}}, above {DRIFT.psi_critical} and beyond chance",
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "FeatureDriftWarning",
@@ -260,6 +271,7 @@ _DATA_AND_MODELS = (
         Group.DATA_AND_MODELS,
         f"feature_psi > {DRIFT.psi_warning} and on (feature) feature_drift_verdict >= 1",
         f"{{{{ $labels.feature }}}} has a PSI of {{value}}, above {DRIFT.psi_warning}",
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "DataQualityIssues",
@@ -271,6 +283,7 @@ _DATA_AND_MODELS = (
         "{{ with $labels.instrument }}{{ . }}{{ else }}{{ $labels.feature }}{{ end }}: {value} is missing"
         f" (more than {DATA_QUALITY.missing_share_warning:.0%} warns) or was refused as an outlier",
         Shown.SHARE,
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "LowConfidence",
@@ -291,15 +304,18 @@ _TRADING = (
         "CircuitBreakerTripped",
         Severity.CRITICAL,
         Group.TRADING,
-        "trading_circuit_breaker_active > 0",
+        # The trader tells of it at once, the exporter while the trader is away, too.
+        "max(trading_circuit_breaker_active) > 0",
         "The circuit breaker halts trading (it is at {value}): a person must resume it",
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "PositionMismatch",
         Severity.CRITICAL,
         Group.TRADING,
-        "trading_position_mismatches > 0",
+        "max by (kind) (trading_position_mismatches) > 0",
         "{value} differences from the broker ({{ $labels.kind }}) wait for a person",
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "LowWinRate",
@@ -309,6 +325,7 @@ _TRADING = (
         f"{{value}} of the trades of 30 days earned, less than {ALERTS.win_rate:.0%}",
         Shown.SHARE,
         ALERTS.low_win_rate,
+        ALERTS.source_away,
     ),
 )
 
@@ -320,6 +337,7 @@ _JOB_RULES = (
         f"sum by (queue) (queue_length) > {ALERTS.queue_length}",
         f"{{value}} tasks wait in {{{{ $labels.queue }}}}, more than {ALERTS.queue_length}",
         hold=ALERTS.saturation,
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "HighJobFailureRate",
@@ -345,6 +363,7 @@ _JOB_RULES = (
         f'job_oldest_running_seconds{{type="backtest"}} > {ALERTS.backtest_seconds:g}',
         f"A backtest has run for {{value}}, longer than {ALERTS.backtest_seconds:g} s",
         Shown.SECONDS,
+        keep_firing=ALERTS.source_away,
     ),
     AlertRule(
         "HighBacktestFailureRate",
@@ -439,11 +458,12 @@ _PROFILES = (
         "NoWorkersAvailable",
         Severity.CRITICAL,
         Group.DISTRIBUTED,
-        "(count(time() - worker_heartbeat_timestamp"
-        f" <= {ALERTS.worker_silence.total_seconds():.0f}) or vector(0)) == 0"
-        # While nobody looks, nobody can be missed: then ServiceDown tells of the exporter.
-        ' and on () up{service="exporter"} == 1',
+        # Of those that answer at a look. Where Redis does not, or nobody looks, nobody can be missed: then
+        # RedisDown tells of that, or ServiceDown of the exporter.
+        '(count(worker_active) or vector(0)) == 0 and on () exporter_source_up{source="workers"} == 1',
         f"{{value}} workers were heard of within {promql_duration(ALERTS.worker_silence)}",
+        hold=ALERTS.worker_silence,
+        keep_firing=ALERTS.source_away,
     ),
 )
 

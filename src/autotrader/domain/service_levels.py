@@ -85,7 +85,8 @@ LEVELS = (
         "data_freshness",
         SERVICE_LEVELS.data_freshness,
         f"avg_over_time({STALE}[{{window}}])",
-        f"the data are less than {FRESHNESS.pipeline_warning.total_seconds() / 60:.0f} min behind the market",
+        f"the data lack less than {FRESHNESS.pipeline_warning.total_seconds() / 60:.0f} min of what the last "
+        "data run was due to bring",
     ),
     ServiceLevel(
         "pipeline_success",
@@ -101,7 +102,7 @@ LEVELS = (
 def recordings() -> Iterator[Recording]:
     """All that is recorded, in an order in which each finds what it reads."""
     bound = FRESHNESS.pipeline_warning.total_seconds()
-    yield Recording(STALE, f"max(feature_freshness_seconds) > bool {bound:.0f}", "data_freshness")
+    yield Recording(STALE, f"max(feature_overdue_seconds) > bool {bound:.0f}", "data_freshness")
     for level in LEVELS:
         yield Recording(OBJECTIVE, f"vector({level.objective})", level.name)
         for span in level.windows:

@@ -143,7 +143,9 @@ class ServedQualityThresholds:
     """Of the features that requests carried. Missing shares are those of `DATA_QUALITY`."""
 
     outside_share_critical: float = 0.01  # a range is wide enough for a crash: beyond it is a fault
-    parity_rows: int = 2_000  # newest served rows that are compared with the batch path
+    # Served rows that one check compares with the batch path, of the newest day in the store; where
+    # there are more, the check of the next hour takes others.
+    parity_rows: int = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +435,9 @@ class AlertThresholds:
     job_failures: timedelta = timedelta(minutes=15)  # contract
     saturation: timedelta = timedelta(minutes=5)  # ours: training is meant to fill a processor for a while
     exporter_silence: timedelta = timedelta(minutes=1)  # ours: four scrapes, so that a lost one is none
+    # Ours: a source or the trader that is away for less takes no alert with it; what is over is told so much
+    # later.
+    source_away: timedelta = timedelta(minutes=5)
 
     rate_window: timedelta = timedelta(minutes=5)  # ours: thirty scrapes; shorter ones are noise
     job_window: timedelta = timedelta(minutes=30)  # ours: jobs come one in minutes
@@ -451,6 +456,7 @@ class AlertThresholds:
     backtest_seconds: float = 3_600.0  # contract
     worker_silence: timedelta = timedelta(minutes=2)  # contract
     backup_age: timedelta = timedelta(hours=26)  # contract: a daily one, and two hours to make it
+    backup_missing: timedelta = timedelta(minutes=1)  # ours
     connections_warning: float = 0.80  # contract
     connections_critical: float = 0.95  # contract
     redis_memory: float = 0.90  # contract
@@ -488,7 +494,8 @@ class ServiceLevelThresholds:
     window: timedelta = timedelta(days=30)
     availability: float = 0.999  # contract; of answered requests
     prediction_latency: float = 0.99  # contract: p99, within `CANARY.latency_seconds`
-    data_freshness: float = 0.99  # ours: of the time, within `FRESHNESS.pipeline_warning`
+    # Ours: of the time, within `FRESHNESS.pipeline_warning` of what the last data run was due to bring.
+    data_freshness: float = 0.99
     pipeline_success: float = 0.95  # ours: of runs; one failure in three weeks of a daily one
     # Source: Beyer et al., The Site Reliability Workbook (Google, 2018), chapter 5, "Recommended
     # parameters for an SLO-based alerting configuration": 2 % of the budget in an hour, 5 % in six, 10 % in
@@ -558,6 +565,9 @@ WEEKLY_REPORT = WeeklyReportThresholds()
 # Contract 15 and the runbooks: what scripts/rollback_model_*.sh measure themselves against.
 ROLLBACK_TRAFFIC_SECONDS = 60
 ROLLBACK_SECONDS = 300
+# Ours: after traffic was switched at once, a rollback has to name the version that it leaves for so long.
+# Whoever asks for one may know only what was live before: two people who answer the same page do.
+ROLLBACK_NAMED = timedelta(minutes=10)
 
 # ----------------------------------------------------------------------------- disasters
 
@@ -625,6 +635,7 @@ class ReadinessThresholds:
     query_ms: float = 100.0  # of `SELECT 1`: 0.1 here, 2 over a network
     rollout_patience: float = 2.0  # times what a stage may take
     load_per_core: float = 2.0
+    token_days: float = 30.0  # left to the token of Alertmanager; monitoring.sh makes one anew before
     open_files: int = 1_024  # Airflow's scheduler holds a few hundred
 
 

@@ -44,6 +44,8 @@ def rule_file(group: Group, scene: Scene) -> dict[str, Value]:
 
 def _alert(rule: AlertRule, base: str) -> dict[str, Value]:
     waits: dict[str, Value] = {"for": promql_duration(rule.hold)} if rule.hold else {}
+    if rule.keep_firing:
+        waits["keep_firing_for"] = promql_duration(rule.keep_firing)
     return {
         "alert": rule.name,
         "expr": rule.expression,

@@ -28,7 +28,7 @@ def alert_names() -> tuple[str, ...]:
 def facts(name: str) -> str:
     """What is known of an alert without a person's words; a page has it below its title."""
     rules = [rule for rule in RULES if rule.name == name]
-    raised = [f"- {_raised(rule)}\n\n  ```promql\n  {rule.expression}\n  ```" for rule in rules]
+    raised = [_raised(rule) for rule in rules]
     if name in APPLICATION_ALERTS:
         raised.append(f"- Raised by the application: {APPLICATION_ALERTS[name]}.")
     return "\n\n".join(raised)
@@ -81,7 +81,10 @@ def faults(root: Path, pages: Sequence[Page]) -> Iterator[str]:
 
 def _raised(rule: AlertRule) -> str:
     held = f"after {promql_duration(rule.hold)} of" if rule.hold else "at once with"
-    return f"**{rule.severity}**, {held}"
+    raised = f"- **{rule.severity}**, {held}\n\n  ```promql\n  {rule.expression}\n  ```"
+    if not rule.keep_firing:
+        return raised
+    return f"{raised}\n\n  Over once that has not held for {promql_duration(rule.keep_firing)}."
 
 
 def _missing(found: Mapping[str, Page]) -> Iterator[str]:

@@ -38,11 +38,15 @@ _DO = {
     "computes the feature live.",
     "parity": "Live and batch features must be equal: compare the versions of the code that serves and "
     "that trains before anything else.",
-    "accuracy": "If it began with a release, go back (python -m autotrader.deployment.emergency_rollback); "
-    "else train again on newer data.",
+    "accuracy": "If it began with a release, go back (python -m autotrader.deployment.emergency_rollback "
+    "--version VERSION --reason REASON); else train again on newer data.",
     "confidence": "No action by itself: compare it with what it was when the model was judged.",
     "calibration": "Train again: probabilities are fitted anew with every model.",
 }
+
+
+# Critical alerts of all kinds among which the verdict of the hour before is.
+_LOOKED_THROUGH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +107,16 @@ def conclude(
     )
     broken = any(check.severity is Severity.CRITICAL for check in checks if check.name == QUALITY)
     models = (check.figures.get("model") for check in checks)
+    model = next((str(m) for m in models if m), None)
     return HealthVerdict(
         health=health,
         reason=reason,
-        what_to_do=tuple(dict.fromkeys(_DO[f.check] for f in found)),
+        what_to_do=tuple(dict.fromkeys(_DO[f.check].replace("VERSION", model or "VERSION") for f in found)),
         retrain=retrain_on_critical and mendable and not broken,
         market_time=market_time,
         replay=replay,
         strategy_id=strategy_id,
-        model=next((str(m) for m in models if m), None),
+        model=model,
         checks=by_name,
     )
 
@@ -119,10 +124,15 @@ def conclude(
 def announce(
     verdict: HealthVerdict, events: EventLog, *, run_key: str, actor: str, at: datetime
 ) -> str | None:
-    """Record a critical verdict as an event, once for each run; returns its key."""
+    """Record a critical verdict as an event, once for each run; returns its key.
+
+    Critical ones in a row are one alert, which the first that is not critical ends.
+    """
+    fingerprint = f"health/{verdict.strategy_id}"
     if verdict.health is not Health.CRITICAL:
+        _end(verdict, events, fingerprint, actor=actor, at=at)
         return None
-    key = f"health/{verdict.strategy_id}/{run_key}"
+    key = f"{fingerprint}/{run_key}"
     events.record(
         Event(
             key=key,
@@ -132,6 +142,7 @@ def announce(
             actor=actor,
             at=at,
             data={
+                "fingerprint": fingerprint,
                 "model": verdict.model,
                 "market_time": verdict.market_time.isoformat(),
                 "what_to_do": list(verdict.what_to_do),
@@ -140,3 +151,23 @@ def announce(
         )
     )
     return key
+
+
+def _end(verdict: HealthVerdict, events: EventLog, fingerprint: str, *, actor: str, at: datetime) -> None:
+    """Record that the newest critical verdict holds no more: once, and nothing where there was none."""
+    critical = events.recent(type=EventType.ALERT, severity=Severity.CRITICAL.value, limit=_LOOKED_THROUGH)
+    last = next((event for event in critical if event.data.get("fingerprint") == fingerprint), None)
+    if last is None:
+        return
+    model = f"{verdict.strategy_id} {verdict.model or ''}"
+    events.record(
+        Event(
+            key=f"{last.key}/over",
+            type=EventType.ALERT,
+            severity="info",
+            message=f"{model} is {verdict.health.value}: {verdict.reason}",
+            actor=actor,
+            at=at,
+            data={"alert": "ModelHealthCritical", "fingerprint": fingerprint, "resolved": True},
+        )
+    )

@@ -41,12 +41,14 @@ class ChannelName(StrEnum):
 class Telling(StrEnum):
     """Why somebody is told of an alert.
 
+    ACKNOWLEDGED: a person is on it, which pagers alone are told, so that they call nobody else.
     TAKEN_BACK: it is over, and Alertmanager, which has told people of it, does not tell them that.
     """
 
     RAISED = "raised"
     AGAIN = "again"
     ESCALATED = "escalated"
+    ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     TAKEN_BACK = "taken_back"
 
@@ -194,6 +196,8 @@ class Message:
     escalation : int
         How often nobody had acknowledged in time; 0 is the first time.
     at : datetime
+    acknowledged : bool
+        Somebody is on all that is not over of the pager's incident.
     """
 
     key: str
@@ -204,6 +208,7 @@ class Message:
     total: int
     escalation: int
     at: datetime
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +382,10 @@ class Alerts(Protocol):
         """Those that were resolved since then, newest first."""
         ...
 
+    def ended_by_hand(self, fingerprints: Sequence[str]) -> Mapping[str, datetime]:
+        """When a person resolved an alert of each fingerprint last; those alone of which one was."""
+        ...
+
     def history(
         self,
         *,
@@ -392,7 +401,7 @@ class Alerts(Protocol):
         ...
 
     def acknowledge(self, alert_id: str, *, actor: str, now: datetime, event: Event) -> bool:
-        """Somebody is on it; False if it was acknowledged or resolved before."""
+        """Somebody is on it, which pagers are told; False if it was acknowledged or resolved before."""
         ...
 
     def resolve(self, alert_id: str, *, actor: str, reason: str, now: datetime, event: Event) -> bool:

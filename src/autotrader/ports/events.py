@@ -76,6 +76,10 @@ class EventLog(Protocol):
         """Of [start, end), newest first: `limit` of them after `offset`."""
         ...
 
+    def began_at(self) -> datetime | None:
+        """When the earliest of them happened; None where there is none."""
+        ...
+
     def counts(self, start: datetime, end: datetime) -> Mapping[tuple[EventType, str], int]:
         """How many there are in [start, end) by type and severity; those that there are."""
         ...

@@ -70,6 +70,8 @@ def _rule(rules: list[AlertRule]) -> Iterator[str]:
         yield rule.expression
         yield "```"
         yield ""
+        if rule.keep_firing:
+            yield from paragraph(f"Over once that has not held for {promql_duration(rule.keep_firing)}.")
     yield from paragraph(f"[Runbook](../runbooks/{rules[0].runbook})")
 
 

@@ -86,7 +86,11 @@ def settle(
         message=f"Account {state.account} and the venue disagree: {reason}",
         actor=actor,
         at=now,
-        data={"discrepancies": to_plain(found), "unsure": list(comparison.unsure)},
+        data={
+            "account": state.account,
+            "discrepancies": to_plain(found),
+            "unsure": list(comparison.unsure),
+        },
     )
     return state, (*events, event)
 

@@ -79,5 +79,10 @@ def left_open(
             actor=actor,
             at=now,
             instrument=str(instrument),
-            data={"ours": str(exposure.position), "theirs": str(theirs), "left": str(rest)},
+            data={
+                "account": account,
+                "ours": str(exposure.position),
+                "theirs": str(theirs),
+                "left": str(rest),
+            },
         )

@@ -164,7 +164,7 @@ locals {
       Resource  = [aws_efs_file_system.this.arn]
       Condition = { StringEquals = { "elasticfilesystem:AccessPointArn" = aws_efs_access_point.this[local.shown["exporter"]].arn } }
     }])
-    alerts = local.own_folder["alerts"]
+    alerts = concat(local.own_folder["alerts"], local.asking_airflow["Viewer"])
     mlflow = concat(
       [
         { Sid = "ListArtifacts", Effect = "Allow", Action = ["s3:ListBucket"], Resource = [local.models] },

@@ -87,8 +87,9 @@ locals {
       AUTOTRADER_MONITORING__EXPORTER_HOST = "0.0.0.0" # its security group lets in Prometheus alone
       AUTOTRADER_MONITORING__EXPORTER_PORT = tostring(local.ports["exporter"])
     })
-    # Executions are mailed by it; alerts go to Alertmanager, but for ends that Alertmanager tells nobody of.
-    alerts = merge(local.mail_settings, local.prometheus_settings)
+    # Executions are mailed by it; alerts go to Alertmanager, but for ends that Alertmanager tells nobody of. Of
+    # Airflow it asks whether what failed has succeeded since.
+    alerts = merge(local.mail_settings, local.prometheus_settings, local.airflow_settings)
     # It also makes the backups, and asks Airflow and Prometheus for what the weekly report tells.
     step = merge(local.gateway_settings, local.mail_settings, local.airflow_settings, local.prometheus_settings, {
       AUTOTRADER_BACKUP__URI           = "s3://${var.bucket_names["backups"]}/sets"

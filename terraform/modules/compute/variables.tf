@@ -263,7 +263,7 @@ variable "alerts" {
 }
 
 variable "mwaa_environment" {
-  description = "Name of the MWAA environment, which exporter, API and steps ask through AWS; null where there is none: then nobody reads what became of runs, and rules about them are left out."
+  description = "Name of the MWAA environment, which exporter, API, alerts and steps ask through AWS; null where there is none: then nobody reads what became of runs, and rules about them are left out."
   type        = string
   default     = null
 }

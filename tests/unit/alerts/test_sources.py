@@ -32,7 +32,7 @@ def risk(account: str, cause: str) -> Event:
     return event(key, EventType.RISK, cause=cause, state="halted")
 
 
-FAILED_ROLLOUT = event("rollout/7/rolling_back", EventType.DEPLOYMENT, rollout="7")
+FAILED_ROLLOUT = event("rollout/7/rolling_back", EventType.DEPLOYMENT, rollout="7", strategy="trend")
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ FAILED_ROLLOUT = event("rollout/7/rolling_back", EventType.DEPLOYMENT, rollout="
             "TradingRestricted/main",
         ),
         (
-            event(f"discrepancies-my-acc-abc123-{NOW.isoformat()}", EventType.RECOVERY),
+            event("discrepancies-my-acc-BRK-B", EventType.RECOVERY, account="my-acc"),
             "PositionMismatch",
             "PositionMismatch/my-acc",
         ),
         (event("recovery-1", EventType.RECOVERY), "PositionMismatch", None),
-        (FAILED_ROLLOUT, "ModelDeploymentFailure", "rollout/7"),
+        (FAILED_ROLLOUT, "ModelDeploymentFailure", "rollout/trend"),
         (event("backup-1", EventType.BACKUP), "BackupFailed", "backup"),
     ],
 )  # fmt: skip
@@ -89,9 +89,10 @@ def test_an_account_that_is_active_again_ends_what_held_it() -> None:
     }
 
 
-def test_a_rollout_that_is_completed_ends_its_failure_and_is_news() -> None:
-    end, news = raisings(event("rollout/7/completed", EventType.DEPLOYMENT, "info", rollout="7"))
-    assert (end.fingerprint, end.resolved) == ("rollout/7", True)
+def test_a_rollout_that_is_completed_ends_the_failure_before_it_and_is_news() -> None:
+    completed = event("rollout/8/completed", EventType.DEPLOYMENT, "info", rollout="8", strategy="trend")
+    end, news = raisings(completed)
+    assert (end.fingerprint, end.resolved) == ("rollout/trend", True)
     assert (news.name, news.severity, news.runbook) == ("DeploymentCompleted", Severity.INFO, "")
 
 

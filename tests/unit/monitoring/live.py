@@ -27,6 +27,7 @@ from autotrader.monitoring.feature_drift import check_drift
 from autotrader.monitoring.health_check import health_check
 from autotrader.monitoring.performance import check_performance
 from autotrader.monitoring.quality import check_quality
+from autotrader.ports.clock import MarketClock
 from autotrader.ports.registry import Alias
 from tests.fakes.events import InMemoryEventLog
 from tests.fakes.holds import InMemoryHolds
@@ -108,7 +109,7 @@ class Live:
     settings: Settings = field(init=False)
     registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
     events: InMemoryEventLog = field(default_factory=InMemoryEventLog)
-    clock: StandingMarketClock = field(default_factory=lambda: StandingMarketClock(NOW))
+    clock: MarketClock = field(default_factory=lambda: StandingMarketClock(NOW))
     wall_clock: SystemWallClock = field(default_factory=SystemWallClock)
 
     def __post_init__(self) -> None:

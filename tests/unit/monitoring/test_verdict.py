@@ -40,6 +40,11 @@ def test_the_worst_check_speaks_and_says_what_to_do() -> None:
     assert "data_pipeline" in found.what_to_do[1]
 
 
+def test_the_way_back_names_the_version_that_was_judged() -> None:
+    found = verdict(FINE[0], FINE[1], check("performance", "accuracy", Severity.WARNING))
+    assert "emergency_rollback --version v1.0.0 --reason REASON" in found.what_to_do[0]
+
+
 def test_training_again_is_asked_for_only_where_newer_data_could_help_and_the_setting_says_so() -> None:
     drift, broken = (
         check("drift", "feature_drift", Severity.CRITICAL),
@@ -61,5 +66,12 @@ def test_a_critical_verdict_is_one_event_a_check() -> None:
     event = events.events["health/strategy/10:00"]
     assert (event.type, event.severity) == ("ALERT", "critical")
     assert "strategy v1.0.0 is not well: drift: feature_drift is bad" in event.message
+    for run_key in ("12:00", "13:00"):
+        assert announce(verdict(*FINE), events, run_key=run_key, actor="test", at=NOW) is None
+    assert list(events.events)[2:] == ["health/strategy/11:00/over"]
+
+
+def test_a_verdict_that_is_well_is_no_event_where_none_was_critical() -> None:
+    events = InMemoryEventLog()
     assert announce(verdict(*FINE), events, run_key="12:00", actor="test", at=NOW) is None
-    assert len(events.events) == 2
+    assert events.events == {}

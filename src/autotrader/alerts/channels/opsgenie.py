@@ -18,7 +18,7 @@ _MOST_MESSAGE, _MOST_DESCRIPTION = 130, 15_000
 
 
 class OpsgenieChannel:
-    """Creates an alert, and closes it."""
+    """Creates an alert, acknowledges and closes it."""
 
     name = ChannelName.OPSGENIE
 
@@ -31,10 +31,11 @@ class OpsgenieChannel:
 
     def send(self, message: Message) -> None:
         alias = f"autotrader-{message.key}"
-        if not message.firing:
-            path = f"/v2/alerts/{quote(alias, safe='')}/close?identifierType=alias"
+        if message.acknowledged or not message.firing:
+            action = "acknowledge" if message.firing else "close"
+            path = f"/v2/alerts/{quote(alias, safe='')}/{action}?identifierType=alias"
             body = {"source": self._source, "note": message.title}
-            # One that nobody was ever told of needs no end.
+            # One that nobody was ever told of needs no end, and nobody to look after it.
             self._poster.post(body, path, gone_is_well=True)
             return
         self._poster.post(

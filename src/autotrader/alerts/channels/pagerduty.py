@@ -16,7 +16,7 @@ _MOST_DETAILS = 20_000  # of the 512 KB that an event may have
 
 
 class PagerDutyChannel:
-    """Triggers an incident, and resolves it."""
+    """Triggers an incident, acknowledges and resolves it."""
 
     name = ChannelName.PAGERDUTY
 
@@ -26,12 +26,13 @@ class PagerDutyChannel:
         self._source = source
 
     def send(self, message: Message) -> None:
+        begins = message.firing and not message.acknowledged
         event: dict[str, Any] = {
             "routing_key": self._key,
-            "event_action": "trigger" if message.firing else "resolve",
+            "event_action": "trigger" if begins else "acknowledge" if message.firing else "resolve",
             "dedup_key": dedup_key(message.key),
         }
-        if message.firing:
+        if begins:
             event |= {
                 "client": "autotrader",
                 "payload": {

@@ -8,19 +8,21 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from autotrader import command
+from autotrader.adapters.airflow_client import airflow_of
 from autotrader.alerts.channels.alertmanager import REPEAT, AlertmanagerChannel
 from autotrader.alerts.delivery import deliver_one, keep_alive, prepare
 from autotrader.alerts.digest import post_digests
 from autotrader.alerts.lost_ends import LostEnds
 from autotrader.alerts.postbox import Postbox
 from autotrader.alerts.set_up import witnesses_of
+from autotrader.alerts.task_ends import TaskEnds
 from autotrader.config.settings import Settings
-from autotrader.domain.errors import AutotraderError, ExitCode
+from autotrader.domain.errors import AutotraderError, ExitCode, NotFound
 from autotrader.ports.alerts import Alerts, Channel, ChannelName, Channels
 from autotrader.ports.clock import MarketClock, WallClock
 from autotrader.ports.deployment import DeploymentRecords
@@ -31,6 +33,7 @@ DELIVERY = "alert_delivery"  # as it is heard of
 BEAT_EVERY = timedelta(seconds=10)
 FORGET_EVERY = timedelta(hours=1)
 DIGEST_SECONDS = 30.0  # between looks at whether an interval is over
+AIRFLOW_SECONDS = 10.0  # patience with one of its answers
 LEAVING_SECONDS = 25.0  # above a channel's patience with one message; what is not sent by then waits
 
 log = structlog.get_logger(__name__)
@@ -55,7 +58,8 @@ def deliver(
     Alertmanager are told once, mail once unless its server dies at the wrong moment, Slack and a webhook
     at least once. A channel that is slow or away holds up no other. Executions are mailed together, once
     in `mail.digest_minutes`, where news goes by mail. What Alertmanager told people of is ended once neither
-    it nor Prometheus has known it for long.
+    it nor Prometheus has known it for long; a task's failure, once Airflow says that a later run of its DAG
+    succeeded.
 
     Parameters
     ----------
@@ -73,7 +77,8 @@ def deliver(
         witnesses = witnesses_of(settings)
         stack.callback(witnesses.close)
         ends = LostEnds(alerts, events, witnesses, clock)
-        _until_told(settings, alerts, deployment, opened, clock, digest, ends)
+        tasks = TaskEnds(alerts, events, successes_of(settings), clock)
+        _until_told(settings, alerts, deployment, opened, clock, digest, ends, tasks)
     return command.Result({"stopped": True}, "stopped")
 
 
@@ -84,6 +89,20 @@ def _digest(
     if not interval or ChannelName.EMAIL not in settings.alerts.info:
         return lambda: None
     return lambda: post_digests(records, postbox, interval=interval, now=clock.now())
+
+
+def successes_of(settings: Settings) -> Callable[[str], datetime | None]:
+    """When the newest run of a DAG that succeeded began."""
+
+    def began(dag_id: str) -> datetime | None:
+        with airflow_of(settings, timeout_seconds=AIRFLOW_SECONDS) as airflow:
+            try:
+                found = airflow.runs(dag_id, states=("success",), order_by="-end_date", limit=1).runs
+            except NotFound:
+                return None  # there is no such DAG any more: a person ends what it left
+        return found[0].start if found else None
+
+    return began
 
 
 def _once(alerts: Alerts, channels: list[Channel], clock: WallClock) -> command.Result:
@@ -105,6 +124,7 @@ def _until_told(
     clock: WallClock,
     digest: Callable[[], object],
     ends: LostEnds,
+    tasks: TaskEnds,
 ) -> None:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -130,6 +150,7 @@ def _until_told(
         "outbox": (make, seconds),
         "executions": (digest, DIGEST_SECONDS),
         "lost ends": (ends.look, REPEAT.total_seconds()),
+        "ends of tasks": (tasks.look, REPEAT.total_seconds()),
     }
     for channel in channels:
         works[channel.name.value] = (_sender(alerts, channel, clock, told), seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -123,30 +124,50 @@ class Received(Body):
     ours: int = Field(description="Of them, those that we had told it")
 
 
-def events_of(webhook: Webhook, *, actor: str, now: datetime, runbooks: str) -> list[Event]:
+def fingerprints_of(webhook: Webhook) -> list[str]:
+    """Of the alerts in it that fire, as ours have them."""
+    return [fingerprint_of(told.labels) for told in webhook.alerts if told.status == "firing"]
+
+
+def events_of(
+    webhook: Webhook,
+    *,
+    actor: str,
+    now: datetime,
+    runbooks: str,
+    ended_by_hand: Mapping[str, datetime] = MappingProxyType({}),
+) -> list[Event]:
     """Entries of the business log; none of alerts that came from us.
 
     Parameters
     ----------
+    ended_by_hand : Mapping[str, datetime]
+        When a person ended one of a fingerprint: where it still fires, it is raised once more.
     runbooks : str
         The setting `monitoring.runbook_url`, which our rules have put before a page's path.
     """
     return [
-        _event(told, actor=actor, now=now, runbooks=runbooks)
+        _event(told, actor=actor, now=now, runbooks=runbooks, ended_by_hand=ended_by_hand)
         for told in webhook.alerts
         if told.labels.get("origin") != ORIGIN
     ]
 
 
-def _event(told: Told, *, actor: str, now: datetime, runbooks: str) -> Event:
+def _event(
+    told: Told, *, actor: str, now: datetime, runbooks: str, ended_by_hand: Mapping[str, datetime]
+) -> Event:
     labels, annotations = told.labels, told.annotations
     name = named(labels.get("alertname"))
     resolved = told.status == "resolved"
     mark = fingerprint_of(labels)
     severity = labels.get("severity", "")
+    key = f"{mark}/{told.starts_at.isoformat()}/{told.status}"
+    ended_at = ended_by_hand.get(mark)
+    if ended_at and told.starts_at <= ended_at and not resolved:
+        key += f"/after-{ended_at.isoformat()}"
     summary = annotations.get("summary") or annotations.get("description") or name
     return Event(
-        key=f"{mark}/{told.starts_at.isoformat()}/{told.status}",
+        key=key,
         type=EventType.ALERT,
         severity=severity if severity in set(Severity) else Severity.WARNING.value,
         message=one_line(summary) or name,

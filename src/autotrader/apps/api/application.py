@@ -145,8 +145,13 @@ def application_of(sources: Sources) -> FastAPI:
     answers.install(application)
     readers = [Depends(requires(Scope.READ))]
     runbooks = sources.settings.monitoring.runbook_url
-    alerts = alert_routes(sources, SqlAlerts(sources.engine, routing_of(sources.settings), runbooks=runbooks))
-    for router in (health_routes(sources), event_routes(sources), alerts, deployment_routes(sources)):
+    alerts = SqlAlerts(sources.engine, routing_of(sources.settings), runbooks=runbooks)
+    for router in (
+        health_routes(sources),
+        event_routes(sources),
+        alert_routes(sources, alerts),
+        deployment_routes(sources),
+    ):
         application.include_router(router, dependencies=readers, responses=_ERRORS)
     for router in (
         trading_routes(sources),
@@ -157,7 +162,7 @@ def application_of(sources: Sources) -> FastAPI:
         application.include_router(router, dependencies=readers, responses=_ERRORS | _UNKNOWN)
     application.include_router(control_routes(sources), responses=_ERRORS | _UNKNOWN | _REFUSED)
     application.include_router(asking_routes(sources, jobs, keeper.tell), responses=_ERRORS | _REFUSED)
-    application.include_router(webhook_routes(sources), responses=_ERRORS | _REFUSED)
+    application.include_router(webhook_routes(sources, alerts), responses=_ERRORS | _REFUSED)
     application.include_router(stream_routes(sources))
     application.include_router(_documentation(), dependencies=readers, include_in_schema=False)
     application.add_middleware(Observation, metrics=sources.metrics)

@@ -102,7 +102,7 @@ def controller(deployment: DeploymentRecords, clock: WallClock) -> Finding:
 def prediction_service(deployment: DeploymentRecords, target: DeploymentTarget, color: Color) -> Finding:
     """Whether what is meant to run in a colour is ready."""
     slot = deployment.slots().get(color)
-    if slot is None or slot.state is SlotState.EMPTY:
+    if slot is None or not slot.is_wanted:
         return unknown(f"nothing is to run in {color.value}")
     if slot.state is SlotState.STARTING:
         return degraded(f"{slot.version} is starting in {color.value}")

@@ -12,7 +12,7 @@ from autotrader.apps.exporter.reading import Reading
 from autotrader.db import engine as database
 from autotrader.db.tables import ROLLOUTS
 from autotrader.domain.rollout import Color, RolloutState, Stage
-from autotrader.ports.deployment import DeploymentRecords, SlotState
+from autotrader.ports.deployment import DeploymentRecords
 
 # Of a roll-back: the words behind it are a person's, and have no bound.
 CANDIDATE, OTHER = "candidate", "other"
@@ -63,7 +63,7 @@ class Deployment:
         )
         slots = self._records.slots()
         for color in Color:
-            is_wanted = color in slots and slots[color].state is not SlotState.EMPTY
+            is_wanted = color in slots and slots[color].is_wanted
             reading.add("service_expected", is_wanted, service=f"prediction-{color.value}")
 
     def _taken_back(self) -> tuple[dict[str, int], datetime | None]:

@@ -11,7 +11,7 @@ from autotrader.apps.exporter.reading import Reading, Rising
 from autotrader.config.settings import Settings
 from autotrader.data.bars import BarStore
 from autotrader.data.calendars import expected_opens
-from autotrader.data.freshness import freshness
+from autotrader.data.freshness import freshness, overdue
 from autotrader.data.lake import Lake
 from autotrader.domain.instruments import InstrumentId
 from autotrader.features.store.store import FeatureStore
@@ -60,8 +60,9 @@ class MarketData:
                 ("feature_freshness_seconds", features),
             ):
                 behind = freshness(instrument.venue, interval, mark, now).behind
-                seconds = None if behind is None else behind.total_seconds()
-                reading.add(name, seconds, instrument=str(instrument))
+                reading.add(name, _seconds(behind), instrument=str(instrument))
+            late = overdue(instrument.venue, interval, features, self._clock)
+            reading.add("feature_overdue_seconds", _seconds(late), instrument=str(instrument))
         self._count(reading)
         versions = (self._bars.version(), self._quarantine.version())
         if versions != self._versions:
@@ -133,3 +134,7 @@ class MarketData:
             waited = (rows["ingested_at"][0] - mark - interval.delta).total_seconds()
             found[instrument.venue.value] = max(waited, found.get(instrument.venue.value, 0.0))
         return found
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()

@@ -14,7 +14,7 @@ class Backups:
         self._events = events
 
     def read(self, reading: Reading) -> None:
-        """Add when the newest set was complete; where there is none, nothing.
+        """Add when the newest set was complete; where there is none, since when one is awaited.
 
         Raises
         ------
@@ -23,6 +23,10 @@ class Backups:
         """
         for event in self._events.recent(type=EventType.BACKUP, severity="info", limit=1):
             reading.add("backup_last_success_timestamp_seconds", event.at.timestamp())
+            return
+        # Not since the exporter looks: one that is started anew each day would wait for ever.
+        began = self._events.began_at()
+        reading.add("backup_awaited_since_timestamp_seconds", began.timestamp() if began else None)
 
 
 class AlertCounts:

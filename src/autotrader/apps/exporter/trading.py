@@ -1,4 +1,4 @@
-"""Of the trader, what it leaves in the database: whether it is to run, and what it disagrees about."""
+"""Of the trader, what it leaves in the database: is it to run, does its breaker halt it, what differs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Trading:
         reading.add("service_expected", is_wanted, service="trader")
         if state is None:
             return
+        tripped = any(restriction.cause.is_breaker for restriction in state.restrictions)
+        reading.add("trading_circuit_breaker_active", tripped)
         found: Counter[DiscrepancyKind] = Counter()
         # The restriction stands until agreement or a person ends it; the newest recovery says what it is of.
         if any(restriction.cause is Cause.RECONCILIATION for restriction in state.restrictions):

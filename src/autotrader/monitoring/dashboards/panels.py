@@ -13,7 +13,7 @@ from autotrader.monitoring.expressions import metrics_of
 RATE = "$__rate_interval"  # Grafana's: four scrapes, or more where the picture is of months
 
 # What rules read beside what they judge: a panel of it has nothing to do with them.
-_CONDITIONS = frozenset({"process_start_time_seconds", "service_expected", "feature_drift_verdict"})
+_CONDITIONS = frozenset({"exporter_source_up", "service_expected", "feature_drift_verdict"})
 
 
 class Look(StrEnum):

@@ -24,7 +24,6 @@ _HOUR = promql_duration(_FAST.long)
 _COUNT = promql_duration(ALERTS.count_window)
 _JOBS = promql_duration(ALERTS.job_window)
 _FRESH = (FRESHNESS.pipeline_warning.total_seconds(), FRESHNESS.pipeline_critical.total_seconds())
-_SILENCE = ALERTS.worker_silence.total_seconds()
 _OBJECTIVES = "; ".join(f"{level.name} {level.objective:.1%}: {level.meaning}" for level in LEVELS)
 
 
@@ -138,11 +137,18 @@ _PIPELINES = Row(
         ),
         Panel(
             "Data freshness",
-            "How far the newest features and bars are behind the market, while it is open.",
+            "How far the newest features and bars are behind the market, while it is open. They come once a"
+            " day, and grow old between two runs.",
             (
                 Query("feature_freshness_seconds", "features of {{instrument}}"),
                 Query("bars_freshness_seconds", "bars of {{instrument}}"),
             ),
+            shown=Shown.SECONDS,
+        ),
+        Panel(
+            "Data overdue",
+            "How far the newest features are behind what the last data run was due to bring.",
+            (Query("feature_overdue_seconds", "features of {{instrument}}"),),
             shown=Shown.SECONDS,
             steps=worse_above(*_FRESH),
         ),
@@ -292,8 +298,8 @@ _WORKERS = Row(
     (
         Panel(
             "Workers",
-            f"Those that were heard of within {promql_duration(ALERTS.worker_silence)}.",
-            (Query(f"count(time() - worker_heartbeat_timestamp <= {_SILENCE:.0f}) or vector(0)"),),
+            "Those that answer.",
+            (Query("count(worker_active) or vector(0)"),),
             look=Look.NUMBER,
             steps=better_above(1),
             profile=Profile.DISTRIBUTED,

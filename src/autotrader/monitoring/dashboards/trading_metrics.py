@@ -80,7 +80,7 @@ _NOW = Row(
         Panel(
             "Circuit breaker",
             "Halted: no order is sent until a person resumes trading.",
-            (Query("trading_circuit_breaker_active"),),
+            (Query("max(trading_circuit_breaker_active)"),),
             look=Look.NUMBER,
             words={0: ("trading", Color.GREEN), 1: ("HALTED", Color.RED)},
             if_empty=_AWAY,

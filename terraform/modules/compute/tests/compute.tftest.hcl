@@ -486,6 +486,7 @@ run "airflow_is_asked_by_whom_it_concerns_and_by_each_as_little_as_may_be" {
         for statement in jsondecode(policy.policy).Statement : statement.Resource if contains(statement.Action, "airflow:InvokeRestApi")
       ]) if strcontains(policy.policy, "airflow:")
       } == {
+      alerts   = ["arn:aws:airflow:eu-west-1:123456789012:role/autotrader-dev/Viewer"]
       api      = ["arn:aws:airflow:eu-west-1:123456789012:role/autotrader-dev/User"]
       exporter = ["arn:aws:airflow:eu-west-1:123456789012:role/autotrader-dev/Viewer"]
       step     = ["arn:aws:airflow:eu-west-1:123456789012:role/autotrader-dev/Viewer"]
@@ -496,7 +497,7 @@ run "airflow_is_asked_by_whom_it_concerns_and_by_each_as_little_as_may_be" {
     condition = toset([for name in ["trader", "controller", "api", "exporter", "alerts", "step"] : name if contains(
       jsondecode(aws_ecs_task_definition.this[name].container_definitions)[0].environment,
       { name = "AUTOTRADER_AIRFLOW__MWAA_ENVIRONMENT", value = "autotrader-dev" }
-    )]) == toset(["api", "exporter", "step"])
+    )]) == toset(["alerts", "api", "exporter", "step"])
     error_message = "and is told which environment it is"
   }
 }

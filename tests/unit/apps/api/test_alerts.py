@@ -89,6 +89,35 @@ async def test_an_end_that_comes_late_ends_what_began_before_it_alone(
     assert [one.state for one in alerts.list()] == [AlertState.RESOLVED]
 
 
+async def test_one_that_was_ended_by_hand_and_still_fires_comes_back_with_the_next_repeat_once(
+    world: World, alerts: SqlAlerts
+) -> None:
+    token = world.token("alertmanager", Scope.OPERATE)
+
+    async def tell(status: str = "firing") -> list[AlertState]:
+        assert (await world.post(PATH, webhook(status), token=token)).status_code == 200
+        alerts.take_up(NOW)
+        return [one.state for one in alerts.list()]
+
+    def end_by_hand(minutes: int) -> None:
+        event = Event(f"ended {minutes}", EventType.AUDIT, "info", "ended", "alice", NOW)
+        (live,) = alerts.list(states=(AlertState.OPEN,))
+        now = NOW + timedelta(minutes=minutes)
+        assert alerts.resolve(live.id, actor="alice", reason="wrongly", now=now, event=event)
+
+    await tell()
+    for times in (1, 2):
+        end_by_hand(times)
+        for _ in range(3):
+            states = await tell()
+        assert sorted(states) == [AlertState.OPEN, *[AlertState.RESOLVED] * times]
+    assert alerts.list(states=(AlertState.OPEN,))[0].count == 1
+    for _ in range(2):
+        assert set(await tell("resolved")) == {AlertState.RESOLVED}
+    # Alertmanager has ended it: an old word on it begins nothing.
+    assert set(await tell()) == {AlertState.RESOLVED}
+
+
 async def test_the_page_of_a_rule_is_below_the_runbooks_once(world: World, alerts: SqlAlerts) -> None:
     base = world.settings.monitoring.runbook_url
     told = webhook()

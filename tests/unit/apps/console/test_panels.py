@@ -29,6 +29,7 @@ from autotrader.ports.alerts import AlertState
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.registry import Alias
 from autotrader.ports.trading import Restriction
+from tests.fakes.clocks import LiveAt
 from tests.unit.apps.api.account import BTC, MARKET, MINUTE, TradedAccount
 from tests.unit.apps.console.conftest import HOSTILE, World, amounts, words
 from tests.unit.deployment.test_controller import begin
@@ -237,8 +238,11 @@ async def test_freshness_is_of_market_time(world: World) -> None:
     )
     BarStore(world.container.lake, InMemoryHolds()).upsert([bars], commit_key="one")
     text = words(await world.html(FRESHNESS))
-    assert "binance:BTCUSDT STALE 2.0 h behind 2024-03-01 09:59 UTC no rows" in text
+    assert "binance:BTCUSDT STALE 2.0 h behind, overdue 2024-03-01 09:59 UTC no rows" in text
     assert "binance:ETHUSDT no rows no rows" in text
+    for hours, said in ((0, "STALE 2.0 h behind 2024"), (17, "STALE 19.0 h behind, overdue 2024")):
+        world.sources = replace(world.sources, market_clock=LiveAt(MARKET + timedelta(hours=hours)))
+        assert said in words(await world.html(FRESHNESS)), "live, a data run is due, not the newest bar"
 
 
 def _take_up(world: World) -> None:

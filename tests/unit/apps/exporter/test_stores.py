@@ -38,8 +38,9 @@ from autotrader.features.store.store import FeatureStore
 from autotrader.ports.deployment import Rollout, Slot, SlotState
 from autotrader.ports.events import Event, EventType
 from autotrader.ports.trading import Change, Discrepancy, Recovery, Restriction
-from tests.fakes.clocks import SettableClock
+from tests.fakes.clocks import LiveAt, SettableClock
 from tests.fakes.holds import InMemoryHolds
+from tests.fakes.small_market import features_of
 from tests.services import fresh_database
 from tests.unit.apps.api.account import BTC, TradedAccount
 from tests.unit.data.frames import START, stored_bars
@@ -141,6 +142,8 @@ def test_a_service_is_expected_where_something_is_meant_to_run(engine: Engine) -
     found = told(deployment(engine))
     assert found["service_expected", "prediction-blue"] == 1
     assert found["service_expected", "prediction-green"] == 0
+    records.set_slot(replace(slot, state=SlotState.STOPPING))
+    assert told(deployment(engine))["service_expected", "prediction-blue"] == 0
 
 
 # ------------------------------------------------------------------------------------ trading
@@ -169,6 +172,16 @@ def test_mismatches_are_those_that_still_restrict_the_account(engine: Engine) ->
     assert found["service_expected", "trader"] == 0
 
 
+@pytest.mark.parametrize(("cause", "is_tripped"), [(Cause.DRAWDOWN, 1), (Cause.RECONCILIATION, 0)])
+def test_the_breaker_is_told_of_a_trader_that_is_down(engine: Engine, cause: Cause, is_tripped: int) -> None:
+    records = SqlTradingRecords(engine)
+    account = TradedAccount(records, now=NOW)
+    restriction = Restriction(cause, TradingState.HALTED, "fell", NOW, "tests")
+    account.write(restrictions=(restriction,), status=RunStatus.STOPPED)
+    found = told(Trading(records, "main"))
+    assert (found["trading_circuit_breaker_active",], found["service_expected", "trader"]) == (is_tripped, 0)
+
+
 # ------------------------------------------------------------------------------------ backups
 
 
@@ -179,6 +192,13 @@ def test_the_newest_complete_backup_is_told_and_a_failed_one_is_not(engine: Engi
     failed = Event("b2", EventType.BACKUP, "critical", "failed", "tests", NOW + timedelta(hours=1))
     events.record(failed)
     assert told(Backups(events)) == {("backup_last_success_timestamp_seconds",): NOW.timestamp()}
+
+
+def test_where_there_never_was_a_backup_it_is_awaited_since_the_first_event(engine: Engine) -> None:
+    events = SqlEventLog(engine)
+    events.record(event("first", EventType.DATA))
+    events.record(Event("b", EventType.BACKUP, "critical", "failed", "tests", NOW + timedelta(days=2)))
+    assert told(Backups(events)) == {("backup_awaited_since_timestamp_seconds",): NOW.timestamp()}
 
 
 def test_a_database_that_is_gone_is_an_outage(engine: Engine, tmp_path: Path) -> None:
@@ -252,6 +272,22 @@ def test_freshness_gaps_and_new_rows_are_read_from_the_lake(tmp_path: Path) -> N
     eth = stored_bars("ETHUSDT", minutes=60).filter(pl.col("ts").dt.minute() % 4 != 1)
     store.upsert([eth], commit_key="three")
     assert told(data)["bars_missing_ratio", "binance:ETHUSDT"] == pytest.approx(0.25)
+
+
+def test_between_two_data_runs_features_are_old_and_not_overdue(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, binance={"instruments": ("BTCUSDT",)})  # type: ignore[arg-type]
+    lake, holds = Lake(str(tmp_path / "lake")), InMemoryHolds()
+    run = START.replace(hour=2) + timedelta(days=1)
+    clock = LiveAt(run + timedelta(hours=10))
+    rows = features_of(stored_bars(minutes=60, start=run - timedelta(hours=1)))
+    FeatureStore(lake, clock).write([rows], commit_key="run")
+    data = MarketData(settings, lake, holds, FeatureStore(lake, clock), clock)
+    name = "binance:BTCUSDT"
+    found = told(data)
+    assert found["feature_freshness_seconds", name] == 10 * 3600
+    assert found["feature_overdue_seconds", name] == 0
+    clock.instant = run + timedelta(hours=26)
+    assert told(data)["feature_overdue_seconds", name] == 24 * 3600
 
 
 # --------------------------------------------------------------------------------- components

@@ -13,7 +13,14 @@ from starlette.concurrency import run_in_threadpool
 
 from autotrader.alerts.messages import runbook_url
 from autotrader.apps.api.access import requires
-from autotrader.apps.api.alert_bodies import AlertEventBody, Received, Webhook, events_of, shown
+from autotrader.apps.api.alert_bodies import (
+    AlertEventBody,
+    Received,
+    Webhook,
+    events_of,
+    fingerprints_of,
+    shown,
+)
 from autotrader.apps.api.bodies import Listing
 from autotrader.apps.api.queries import StatedAlertSpan
 from autotrader.apps.api.sources import Sources
@@ -59,13 +66,14 @@ def alert_routes(sources: Sources, alerts: Alerts) -> APIRouter:
     return router
 
 
-def webhook_routes(sources: Sources) -> APIRouter:
+def webhook_routes(sources: Sources, alerts: Alerts) -> APIRouter:
     """Writes."""
     router = APIRouter(tags=["alerts"])
 
     @router.post("/alerts/webhook", openapi_extra=_BODY)
     async def receive(request: Request, identity: Operator) -> Received:
-        """Take on what an Alertmanager tells, firing and resolved; the same told again changes nothing.
+        """Take on what an Alertmanager tells, firing and resolved; the same told again changes nothing,
+        unless somebody ended by hand what still fires: then it is raised once more.
 
         Nobody is told by us: it has told people already. Scope: operate.
         """
@@ -78,8 +86,14 @@ def webhook_routes(sources: Sources) -> APIRouter:
                 [{**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)]
             ) from None
         runbooks = sources.settings.monitoring.runbook_url
-        events = events_of(webhook, actor=identity.name, now=sources.clock.now(), runbooks=runbooks)
-        new = await run_in_threadpool(lambda: sum(sources.events.record(event) for event in events))
-        return Received(received=len(webhook.alerts), new=new, ours=len(webhook.alerts) - len(events))
+
+        def take_on() -> Received:
+            ended = alerts.ended_by_hand(fingerprints_of(webhook))
+            now = sources.clock.now()
+            events = events_of(webhook, actor=identity.name, now=now, runbooks=runbooks, ended_by_hand=ended)
+            new = sum(sources.events.record(event) for event in events)
+            return Received(received=len(webhook.alerts), new=new, ours=len(webhook.alerts) - len(events))
+
+        return await run_in_threadpool(take_on)
 
     return router

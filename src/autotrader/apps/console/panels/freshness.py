@@ -1,23 +1,34 @@
-"""How far bars and features are behind the market."""
+"""How far bars and features are behind the market, and whether they have what was due."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from autotrader.apps.console.panel import Filled, Missing, Panel
 from autotrader.apps.console.sources import Sources
 from autotrader.data.bars import BarStore
-from autotrader.data.freshness import Freshness, freshness
+from autotrader.data.freshness import Freshness, delivery_finding, freshness
+from autotrader.domain.instruments import InstrumentId
+from autotrader.domain.verdicts import Finding
 from autotrader.ports.holds import Hold
 
 
 @dataclass(frozen=True, slots=True)
 class Age:
+    """Of one table: how old, and what that says of the data runs."""
+
+    found: Freshness
+    delivery: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
     """One instrument."""
 
     instrument: str
-    bars: Freshness
-    features: Freshness
+    bars: Age
+    features: Age
 
 
 class _NoHolds:
@@ -29,19 +40,25 @@ class _NoHolds:
 
 def read(sources: Sources) -> Filled | Missing:
     """From the logs of the lake's tables; no row is read."""
-    interval, now = sources.settings.strategy.interval, sources.market_clock.now()
+    interval, clock = sources.settings.strategy.interval, sources.market_clock
+    now = clock.now()
     bars, features = BarStore(sources.lake(), _NoHolds()), sources.features()
+
+    def age(instrument: InstrumentId, newest: datetime | None) -> Age:
+        found = freshness(instrument.venue, interval, newest, now)
+        return Age(found, delivery_finding(str(instrument), instrument.venue, interval, newest, clock))
+
     ages = [
-        Age(
+        Ages(
             str(instrument),
-            freshness(instrument.venue, interval, bars.high_water_mark(instrument, interval), now),
-            freshness(instrument.venue, interval, features.high_water_mark(instrument, interval), now),
+            age(instrument, bars.high_water_mark(instrument, interval)),
+            age(instrument, features.high_water_mark(instrument, interval)),
         )
         for instrument in sources.settings.instruments()
     ]
-    if all(age.bars.newest is None and age.features.newest is None for age in ages):
+    if all(one.bars.found.newest is None and one.features.found.newest is None for one in ages):
         return Missing("No bar of these instruments is stored yet.", dag="data_pipeline")
-    return Filled({"ages": ages, "interval": interval.value, "now": now})
+    return Filled({"ages": ages, "interval": interval.value, "now": now, "replay": clock.is_replay})
 
 
 FRESHNESS = Panel("freshness", "Data freshness", read, dags=("data_pipeline", "close_of_market"))
