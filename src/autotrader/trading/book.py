@@ -119,6 +119,7 @@ class Book:
         self._finished: dict[str, Order] = {}
         self._closed: list[ClosedTrade] = []
         self._currencies = {instrument: rule.currency for instrument, rule in rules.items()}
+        self._valued = money.currencies(self.rules)
         self._rates: dict[str, Decimal] | None = None
 
     @property
@@ -223,9 +224,11 @@ class Book:
 
         That is dust of instruments that are traded no more: more of it is refused at a start.
         """
-        cash, _ = self._split(self.holdings.cash)
-        positions = {i: p for i, p in self.holdings.positions.items() if i in self.rules}
-        return replace(self.holdings, cash=cash, positions=positions)
+        held = self.holdings
+        if held.positions.keys() <= self.rules.keys() and held.cash.keys() <= self._valued:
+            return held
+        positions = {i: p for i, p in held.positions.items() if i in self.rules}
+        return replace(held, cash=self._split(held.cash)[0], positions=positions)
 
     @property
     def foreign_cash(self) -> Mapping[str, Decimal]:
@@ -259,9 +262,8 @@ class Book:
 
     def _split(self, cash: Mapping[str, Decimal]) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
         """Amounts in currencies that the instruments here tell the worth of, and all others."""
-        known = self.money.currencies(self.rules)
-        counted = {currency: amount for currency, amount in cash.items() if currency in known}
-        return counted, {c: amount for c, amount in cash.items() if amount and c not in known}
+        counted = {currency: amount for currency, amount in cash.items() if currency in self._valued}
+        return counted, {c: amount for c, amount in cash.items() if amount and c not in self._valued}
 
     def rates(self) -> Mapping[str, Decimal]:
         """As `Money.rates`, at the last prices."""

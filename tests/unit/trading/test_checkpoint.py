@@ -47,7 +47,7 @@ def targets(**memory: object) -> Targets:
 class Account:
     """Steps through bars without deciding anything."""
 
-    def __init__(self, name: str = "main") -> None:
+    def __init__(self, name: str = "main", *, same: frozenset[str] = frozenset({"USDT"})) -> None:
         self.state = AccountState(
             account=name,
             strategy_id="s",
@@ -70,7 +70,7 @@ class Account:
             (),
             (),
             {BTC: RULES},
-            Money("USD", frozenset({"USDT"})),
+            Money("USD", same),
         )
         self.checkpoints = Checkpoints(
             (BTC,), Interval.M1, day_boundary="00:00 UTC", terms={"risk": {"a": 0.1}}, actor="trader"
@@ -120,12 +120,11 @@ def test_a_process_tells_a_checkpoint_at_its_first_step_and_then_none() -> None:
 
 
 def test_a_checkpoint_is_read_back_as_it_was() -> None:
-    account = Account()
+    account = Account(same=frozenset({"USDT", "BNB"}))
     account.targets = targets(**{str(BTC): [0.1 + 0.2, 1_700_000_000_000_000, "0.123"]})
     fill = Fill(
         "main", "f", None, "v", BTC, Side.BUY, Decimal("0.5"), Decimal("10.10"), Decimal("0.01"), "BNB", FIRST
     )
-    account.book.money = Money("USD", frozenset({"USDT", "BNB"}))
     account.book.take_fill(fill)
     account.book.mark(BTC, Decimal("10.20"), FIRST)
     account.restrict(Cause.OPERATOR)
