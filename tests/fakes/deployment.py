@@ -15,11 +15,19 @@ from autotrader.db.rollout_rules import (
     next_revision,
     refuse_while,
     require_planned_on,
-    require_ready,
 )
 from autotrader.domain.errors import NotFound
 from autotrader.domain.rollout import Color, RolloutState, Stage
-from autotrader.ports.deployment import Pair, Rollout, Route, Routing, Slot, StageRecord, Watched
+from autotrader.ports.deployment import (
+    Pair,
+    Rollout,
+    Route,
+    Routing,
+    Slot,
+    StageRecord,
+    Watched,
+    require_ready,
+)
 from autotrader.ports.events import Event, EventLog
 from tests.fakes.events import InMemoryEventLog
 

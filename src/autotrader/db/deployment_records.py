@@ -28,7 +28,6 @@ from autotrader.db.rollout_rules import (
     next_revision,
     refuse_while,
     require_planned_on,
-    require_ready,
 )
 from autotrader.db.tables import HEARTBEATS, PAIRS, ROLLOUT_STAGES, ROLLOUTS, ROUTES, SLOTS
 from autotrader.domain.errors import NotFound
@@ -42,6 +41,7 @@ from autotrader.ports.deployment import (
     Slot,
     StageRecord,
     Watched,
+    require_ready,
 )
 from autotrader.ports.events import Event
 

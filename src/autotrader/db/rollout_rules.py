@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from autotrader.domain.errors import Refused
 from autotrader.domain.rollout import TRANSITIONS, Color, RolloutState
-from autotrader.ports.deployment import Rollout, Route, Slot
+from autotrader.ports.deployment import Rollout, Route
 from autotrader.ports.events import Event
 
 # What a rollout is; all else is how it stands.
@@ -64,14 +64,6 @@ def refuse_while(active: Rollout, wish: str) -> Refused:
         f"{active.stage} ({active.state}), requested by {active.requested_by} at "
         f"{active.created_at:%Y-%m-%d %H:%M:%S} UTC: wait for its end, or roll it back"
     )
-
-
-def require_ready(slots: Iterable[Slot], rollout: Rollout) -> None:
-    """Raise Refused if the candidate cannot take traffic: asked of a rollout that begins at its end."""
-    slot = next((slot for slot in slots if slot.color is rollout.candidate), None)
-    if slot is None or not slot.serves(rollout.version):
-        held = f"{slot.version or 'nothing'}, {slot.state}" if slot else "nothing"
-        raise Refused(f"expected {rollout.version} ready in {rollout.candidate}, was {held}")
 
 
 def is_idle(color: Color, routes: Iterable[Route], active: Rollout | None) -> bool:

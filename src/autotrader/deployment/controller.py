@@ -18,7 +18,7 @@ import structlog
 from autotrader.config.settings import DeploymentSettings
 from autotrader.deployment import transitions
 from autotrader.deployment.transitions import Change, Scope
-from autotrader.domain.errors import AutotraderError, Unreachable
+from autotrader.domain.errors import AutotraderError, Refused, Unreachable
 from autotrader.domain.rollout import PROFILES, Color, Outcome, RolloutState, Stage, next_stage
 from autotrader.ports.clock import WallClock
 from autotrader.ports.deployment import DeploymentRecords, DeploymentTarget, Rollout, Slot, SlotState
@@ -306,22 +306,19 @@ class Controller:
     def _finalize(self, rollout: Rollout) -> None:
         if not self._may_serve(rollout):
             return
-        slots = self._records.slots()
-        slot = slots.get(rollout.candidate)
-        if slot is None or slot.state is not SlotState.READY or slot.version != rollout.version:
-            held = f"{slot.version or 'nothing'}, {slot.state.value}" if slot else "nothing"
-            reason = f"expected {rollout.version} ready in {rollout.candidate.value}, was {held}"
-            self._take_back(rollout, reason, {}, failed=False)
+        try:
+            change = transitions.complete(
+                rollout,
+                self._records.routes(),
+                self._records.slots(),
+                self._strategy,
+                warm=timedelta(hours=self._settings.warm_hours),
+                actor=ACTOR,
+                at=self._clock.now(),
+            )
+        except Refused as error:
+            self._take_back(rollout, str(error), {}, failed=False)
             return
-        change = transitions.complete(
-            rollout,
-            self._records.routes(),
-            slots,
-            self._strategy,
-            warm=timedelta(hours=self._settings.warm_hours),
-            actor=ACTOR,
-            at=self._clock.now(),
-        )
         if self._apply(rollout, change):
             self._watch.end()
             self._projection.converge(now=True)

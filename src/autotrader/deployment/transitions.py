@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autotrader.domain.errors import Refused
 from autotrader.domain.rollout import Color, Outcome, RolloutState, Stage, scope
 from autotrader.ports.deployment import (
     DeploymentRecords,
@@ -19,6 +18,7 @@ from autotrader.ports.deployment import (
     Slot,
     SlotState,
     StageRecord,
+    require_ready,
 )
 from autotrader.ports.events import Event, EventType
 
@@ -226,10 +226,7 @@ def complete(
     Refused
         If the candidate is not ready.
     """
-    ready = slots.get(rollout.candidate)
-    if ready is None or not ready.serves(rollout.version):
-        held = f"{ready.version or 'nothing'}, {ready.state}" if ready else "nothing"
-        raise Refused(f"expected {rollout.version} ready in {rollout.candidate}, was {held}")
+    ready = require_ready(slots.values(), rollout)
     new = replace(
         rollout, state=RolloutState.COMPLETED, stage_outcome=Outcome.PASS, stage_ended=at, ended_at=at
     )

@@ -126,7 +126,8 @@ def announce(
 ) -> str | None:
     """Record a critical verdict as an event, once for each run; returns its key.
 
-    Critical ones in a row are one alert, which the first that is not critical ends.
+    Critical ones in a row are one alert. The first that looked again at what was critical, and is not, ends
+    it; so does the first of another model. One that could not look says nothing of it.
     """
     fingerprint = f"health/{verdict.strategy_id}"
     if verdict.health is not Health.CRITICAL:
@@ -144,6 +145,7 @@ def announce(
             data={
                 "fingerprint": fingerprint,
                 "model": verdict.model,
+                "checks": [n for n, check in verdict.checks.items() if check.severity is Severity.CRITICAL],
                 "market_time": verdict.market_time.isoformat(),
                 "what_to_do": list(verdict.what_to_do),
                 "retrain": verdict.retrain,
@@ -157,7 +159,7 @@ def _end(verdict: HealthVerdict, events: EventLog, fingerprint: str, *, actor: s
     """Record that the newest critical verdict holds no more: once, and nothing where there was none."""
     critical = events.recent(type=EventType.ALERT, severity=Severity.CRITICAL.value, limit=_LOOKED_THROUGH)
     last = next((event for event in critical if event.data.get("fingerprint") == fingerprint), None)
-    if last is None:
+    if last is None or _is_unseen(verdict, last):
         return
     model = f"{verdict.strategy_id} {verdict.model or ''}"
     events.record(
@@ -171,3 +173,12 @@ def _end(verdict: HealthVerdict, events: EventLog, fingerprint: str, *, actor: s
             data={"alert": "ModelHealthCritical", "fingerprint": fingerprint, "resolved": True},
         )
     )
+
+
+def _is_unseen(verdict: HealthVerdict, critical: Event) -> bool:
+    """Whether something that was critical of this model could not be looked at again."""
+    if verdict.model is not None and verdict.model != critical.data.get("model"):
+        return False
+    named = critical.data.get("checks")
+    names = named if isinstance(named, list) else ()
+    return any(not check.decided for name, check in verdict.checks.items() if name in names)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from autotrader.domain.errors import Refused
 from autotrader.domain.rollout import Color, Outcome, RolloutState, Stage
 from autotrader.ports.events import Event
 
@@ -210,6 +211,15 @@ class Pair:
     stable_score: float | None
     candidate_score: float | None
     parity_difference: float | None
+
+
+def require_ready(slots: Iterable[Slot], rollout: Rollout) -> Slot:
+    """The candidate's slot; raises Refused if it cannot take traffic at once."""
+    slot = next((slot for slot in slots if slot.color is rollout.candidate), None)
+    if slot is None or not slot.serves(rollout.version):
+        held = f"{slot.version or 'nothing'}, {slot.state}" if slot else "nothing"
+        raise Refused(f"expected {rollout.version} ready in {rollout.candidate}, was {held}")
+    return slot
 
 
 @runtime_checkable

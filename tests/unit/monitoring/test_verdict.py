@@ -71,6 +71,23 @@ def test_a_critical_verdict_is_one_event_a_check() -> None:
     assert list(events.events)[2:] == ["health/strategy/11:00/over"]
 
 
+def test_a_critical_verdict_is_over_once_somebody_looked_again_or_another_model_is_live() -> None:
+    events = InMemoryEventLog()
+    drifted = verdict(check("drift", "feature_drift", Severity.CRITICAL), FINE[1], FINE[2])
+    announce(drifted, events, run_key="10:00", actor="test", at=NOW)
+    blind = undecided("drift", "nothing was served")
+    for unseen in (verdict(blind, FINE[1], FINE[2]), verdict(blind)):  # the latter knows of no model
+        announce(unseen, events, run_key="11:00", actor="test", at=NOW)
+        assert list(events.events) == ["health/strategy/10:00"]
+    other = decided("quality", [], "well", model="v1.1.0")
+    announce(verdict(blind, other), events, run_key="12:00", actor="test", at=NOW)
+    assert list(events.events)[1:] == ["health/strategy/10:00/over"]
+    announce(drifted, events, run_key="13:00", actor="test", at=NOW)
+    unlooked = undecided("performance", "too few labels")
+    announce(verdict(FINE[0], FINE[1], unlooked), events, run_key="14:00", actor="test", at=NOW)
+    assert list(events.events)[3:] == ["health/strategy/13:00/over"]
+
+
 def test_a_verdict_that_is_well_is_no_event_where_none_was_critical() -> None:
     events = InMemoryEventLog()
     assert announce(verdict(*FINE), events, run_key="12:00", actor="test", at=NOW) is None
